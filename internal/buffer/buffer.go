@@ -145,3 +145,17 @@ func (b *Buffer) Release() {
 		panic("buffer: released twice")
 	}
 }
+
+// View is part of a Buffer: what a read asked for inside the sectors that were
+// read. It owns one reference.
+type View struct {
+	Buffer *Buffer
+	Data   []byte
+}
+
+// Release gives the reference back. A View without a Buffer has none.
+func (v View) Release() {
+	if v.Buffer != nil {
+		v.Buffer.Release()
+	}
+}
