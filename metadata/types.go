@@ -129,6 +129,7 @@ type Change struct {
 	Volume    holdall.VolumeID
 	Epoch     holdall.Epoch
 	Stripe    uint64
+	Location  holdall.Location // ChangeMove only: where the row points now
 }
 
 // ChangeKind is what a Change records.
@@ -143,4 +144,5 @@ const (
 	ChangeUndelete ChangeKind = 5 // (Namespace, ID) became direct again
 	ChangeClaim    ChangeKind = 6 // (Namespace, ID) was claimed by a dedup hit
 	ChangePurge    ChangeKind = 7 // the row of (Namespace, ID) was removed
+	ChangeMove     ChangeKind = 8 // the row of (Namespace, ID) was moved to Location, by compare and swap
 )
