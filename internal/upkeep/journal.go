@@ -17,7 +17,7 @@ const (
 	journalMagic      = "HOLDJRNL"
 	journalVersion    = 1
 	journalHeaderSize = 56
-	maxChangeSize     = 1 + 3*binary.MaxVarintLen64 + 40 // kind, deltas, the longest body
+	maxChangeSize     = 1 + 2*binary.MaxVarintLen64 + 5 + 32 + 9 + binary.MaxVarintLen64 + 5 // kind, deltas, a move
 )
 
 // JournalHeader says what a journal block covers.
@@ -55,6 +55,12 @@ func AppendJournal(dst []byte, cell holdall.CellID, incarnation uint32, changes 
 		} else {
 			dst = binary.AppendUvarint(dst, uint64(c.Namespace))
 			dst = append(dst, c.ID[:]...)
+		}
+		if c.Kind == metadata.ChangeMove {
+			dst = le.AppendUint64(dst, uint64(c.Location.Volume))
+			dst = append(dst, c.Location.Member)
+			dst = binary.AppendUvarint(dst, uint64(c.Location.Offset))
+			dst = binary.AppendUvarint(dst, uint64(c.Location.Length))
 		}
 	}
 	le.PutUint32(dst[start+12:], uint32(n))
@@ -111,7 +117,7 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 		return "fewer changes than counted"
 	}
 	c.Kind = metadata.ChangeKind(r.rest[0])
-	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangePurge {
+	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangeMove {
 		return fmt.Sprintf("unknown kind %d", c.Kind)
 	}
 	r.rest = r.rest[1:]
@@ -134,6 +140,25 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 	}
 	c.Namespace = holdall.NamespaceID(ns)
 	r.rest = r.rest[copy(c.ID[:], r.rest):]
+	if c.Kind == metadata.ChangeMove {
+		return r.place(&c.Location)
+	}
+	return ""
+}
+
+// place decodes where a move leads.
+func (r *journalReader) place(l *holdall.Location) string {
+	if len(r.rest) < 9 {
+		return "short location"
+	}
+	l.Volume, l.Member = holdall.VolumeID(binary.LittleEndian.Uint64(r.rest)), r.rest[8]
+	r.rest = r.rest[9:]
+	offset, ok1 := r.uvarint()
+	length, ok2 := r.uvarint()
+	if !ok1 || !ok2 || offset > math.MaxInt64 || length > math.MaxUint32 {
+		return "bad location"
+	}
+	l.Offset, l.Length = int64(offset), uint32(length)
 	return ""
 }
 

@@ -24,6 +24,8 @@ func exampleChanges() []metadata.Change {
 		{Seq: 41, Time: at, Kind: metadata.ChangeStripe, Volume: holdall.MakeVolumeID(1, 7), Epoch: holdall.MakeEpoch(1, 9), Stripe: 300},
 		{Seq: 42, Time: at.Add(time.Millisecond), Kind: metadata.ChangeDelete, Namespace: holdall.DefaultNamespace, ID: holdall.HashBlock([]byte("holdall"))},
 		{Seq: 50, Time: at, Kind: metadata.ChangeSeal, Volume: holdall.MakeVolumeID(1, 7), Epoch: holdall.MakeEpoch(1, 10), Stripe: 300},
+		{Seq: 51, Time: at, Kind: metadata.ChangeMove, Namespace: holdall.DefaultNamespace, ID: holdall.HashBlock([]byte("holdall")),
+			Location: holdall.Location{Volume: holdall.MakeVolumeID(1, 8), Member: 2, Offset: 4096, Length: 7}},
 	}
 }
 
@@ -31,7 +33,7 @@ func randomChanges(r *rand.Rand, n int) []metadata.Change {
 	list := make([]metadata.Change, n)
 	seq, at := r.Uint64()>>1, time.Unix(1.7e9, r.Int64N(1e9)).UTC()
 	for i := range list {
-		c := metadata.Change{Seq: seq, Time: at, Kind: metadata.ChangeKind(1 + r.IntN(7))}
+		c := metadata.Change{Seq: seq, Time: at, Kind: metadata.ChangeKind(1 + r.IntN(8))}
 		if ofVolume(c.Kind) {
 			c.Volume, c.Epoch, c.Stripe = holdall.VolumeID(r.Uint64()), holdall.Epoch(r.Uint64()), r.Uint64()>>r.IntN(64)
 		} else {
@@ -39,6 +41,9 @@ func randomChanges(r *rand.Rand, n int) []metadata.Change {
 			for j := range c.ID {
 				c.ID[j] = byte(r.Uint32())
 			}
+		}
+		if c.Kind == metadata.ChangeMove {
+			c.Location = holdall.Location{Volume: holdall.VolumeID(r.Uint64()), Member: byte(r.Uint32()), Offset: r.Int64() >> r.IntN(63), Length: r.Uint32() >> r.IntN(32)}
 		}
 		list[i] = c
 		seq += 1 + r.Uint64N(1<<r.IntN(20))
