@@ -3,6 +3,7 @@ package metadata
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/holdall/holdall"
 )
@@ -24,17 +25,17 @@ type result interface {
 // answerKinds gives every kind of error its number in answers. Never renumber.
 var answerKinds = [...]error{
 	1: holdall.ErrInvalid, 2: holdall.ErrNotFound, 3: holdall.ErrUnavailable,
-	4: holdall.ErrExhausted, 5: holdall.ErrStale, 6: holdall.ErrRefused,
+	4: holdall.ErrExhausted, 5: holdall.ErrStale, 6: holdall.ErrRefused, 7: errNoSession,
 }
 
 func encodeAnswer(r result, refusal error) []byte {
 	if refusal == nil {
 		return r.encode([]byte{0})
 	}
-	for i, kind := range answerKinds {
-		if kind != nil && errors.Is(refusal, kind) {
+	for i, kind := range slices.Backward(answerKinds[1:]) { // the special ones wrap the common ones
+		if errors.Is(refusal, kind) {
 			text := refusal.Error()
-			return append([]byte{byte(i)}, text[:min(len(text), maxAnswerText)]...)
+			return append([]byte{byte(i + 1)}, text[:min(len(text), maxAnswerText)]...)
 		}
 	}
 	panic(fmt.Sprintf("metadata: a refusal of no kind: %v", refusal))

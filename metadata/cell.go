@@ -35,11 +35,11 @@ type Cell struct {
 	Applied     uint64 // Raft index of the last entry applied
 	Term        uint64 // and its term
 	Clock       time.Time
-	Blocks      int64 // rows, trashed ones too
-	Bytes       int64 // their bytes
-	Live        int64 // rows not in trash
-	LiveBytes   int64 // their bytes
-	Volumes     int64 // rows of the volumes table
+	Blocks      int64  // rows, trashed ones too
+	Bytes       int64  // their bytes
+	Live        int64  // rows not in trash
+	LiveBytes   int64  // their bytes
+	Volumes     int64  // rows of the volumes table
 	FirstChange uint64 // the oldest change not yet flushed, if it is not above LastChange
 	LastChange  uint64 // the newest change; 0 = none yet
 	Breaker     Breaker

@@ -11,46 +11,46 @@ import (
 // result, named beside its tag, which decodeAnswer reads from apply's answer.
 type command interface {
 	tag() commandTag
-	check() error               // faults that show without the state; wraps ErrInvalid
-	encode(dst []byte) []byte   // of a command that check found good
-	decode(d *decoder)          // the inverse
-	run(t *tx) (result, error)  // the effect; a refusal wraps a kind, a fault is fatal
+	check() error              // faults that show without the state; wraps ErrInvalid
+	encode(dst []byte) []byte  // of a command that check found good
+	decode(d *decoder)         // the inverse
+	run(t *tx) (result, error) // the effect; a refusal wraps a kind, a fault is fatal
 }
 
 // commandTag numbers the commands in entries. Never renumber.
 type commandTag byte
 
 const (
-	tagOpenSession     commandTag = 1  // numberResult: the session
-	tagInitCell        commandTag = 2  // noResult
-	tagRaiseGate       commandTag = 3  // noResult
-	tagCommitStripe    commandTag = 4  // commitAnswer; commitStripe.result makes the CommitResult
-	tagClaim           commandTag = 5  // idsResult: ids without a row (send them again)
-	tagDelete          commandTag = 6  // idsResult: ids without a row
-	tagUndelete        commandTag = 7  // idsResult: ids without a row (purged, or never there)
-	tagPurge           commandTag = 8  // purgeAnswer
-	tagCreateVolume    commandTag = 9  // volumeResult
-	tagTakeLease       commandTag = 10 // volumeResult
-	tagRenewLeases     commandTag = 11 // volumesResult: those whose lease is lost
-	tagSealVolume      commandTag = 12 // volumeResult
-	tagMarkFooter      commandTag = 13 // noResult
-	tagFreeVolume      commandTag = 14 // volumeResult
-	tagMarkFreed       commandTag = 15 // noResult
-	tagAddDisk         commandTag = 16 // noResult
-	tagGrantMount      commandTag = 17 // mountAnswer
-	tagConfirmMount    commandTag = 18 // noResult
-	tagSetDisk         commandTag = 19 // noResult
-	tagAddTask         commandTag = 20 // numberResult: the task's id, an older one's if the subject has one
-	tagDoneTask        commandTag = 21 // noResult
-	tagFlushChanges    commandTag = 22 // noResult
-	tagSetBreaker      commandTag = 23 // noResult
-	tagReleaseBreaker  commandTag = 24 // noResult
-	tagSetNamespace    commandTag = 25 // noResult
-	tagRaiseCell       commandTag = 26 // numberResult: the new incarnation
-	tagReleaseCell     commandTag = 27 // noResult
-	tagAdoptVolume     commandTag = 28 // noResult; quarantine only
-	tagAdoptStripe     commandTag = 29 // commitAnswer; quarantine only
-	tagReplayChanges   commandTag = 30 // noResult; quarantine only
+	tagOpenSession    commandTag = 1  // numberResult: the session
+	tagInitCell       commandTag = 2  // noResult
+	tagRaiseGate      commandTag = 3  // noResult
+	tagCommitStripe   commandTag = 4  // commitAnswer; commitStripe.result makes the CommitResult
+	tagClaim          commandTag = 5  // idsResult: ids without a row (send them again)
+	tagDelete         commandTag = 6  // idsResult: ids without a row
+	tagUndelete       commandTag = 7  // idsResult: ids without a row (purged, or never there)
+	tagPurge          commandTag = 8  // purgeAnswer
+	tagCreateVolume   commandTag = 9  // volumeResult
+	tagTakeLease      commandTag = 10 // volumeResult
+	tagRenewLeases    commandTag = 11 // volumesResult: those whose lease is lost
+	tagSealVolume     commandTag = 12 // volumeResult
+	tagMarkFooter     commandTag = 13 // noResult
+	tagFreeVolume     commandTag = 14 // volumeResult
+	tagMarkFreed      commandTag = 15 // noResult
+	tagAddDisk        commandTag = 16 // noResult
+	tagGrantMount     commandTag = 17 // mountAnswer
+	tagConfirmMount   commandTag = 18 // noResult
+	tagSetDisk        commandTag = 19 // noResult
+	tagAddTask        commandTag = 20 // numberResult: the task's id, an older one's if the subject has one
+	tagDoneTask       commandTag = 21 // noResult
+	tagFlushChanges   commandTag = 22 // noResult
+	tagSetBreaker     commandTag = 23 // noResult
+	tagReleaseBreaker commandTag = 24 // noResult
+	tagSetNamespace   commandTag = 25 // noResult
+	tagRaiseCell      commandTag = 26 // numberResult: the new incarnation
+	tagReleaseCell    commandTag = 27 // noResult
+	tagAdoptVolume    commandTag = 28 // noResult; quarantine only
+	tagAdoptStripe    commandTag = 29 // commitAnswer; quarantine only
+	tagReplayChanges  commandTag = 30 // noResult; quarantine only
 )
 
 // newCommand returns an empty command of a kind, or nil if this release does

@@ -20,6 +20,7 @@ type machine struct {
 	known   Gate // the highest gate that this process knows
 	sys     system
 	applied atomic.Uint64
+	touched []holdall.VolumeID // volumes whose rows the last entry may have changed
 }
 
 // A fault is an error that stops this voter: its state cannot be read or
@@ -57,6 +58,7 @@ func (m *machine) appliedIndex() uint64 { return m.applied.Load() }
 // index that was applied before has no effect and no answer. An error is fatal:
 // this voter must apply nothing more.
 func (m *machine) apply(index, term uint64, entry []byte) (answer []byte, err error) {
+	m.touched = m.touched[:0]
 	if index <= m.sys.Applied {
 		return nil, nil
 	}
@@ -75,6 +77,9 @@ func (m *machine) apply(index, term uint64, entry []byte) (answer []byte, err er
 		return nil, fmt.Errorf("metadata: apply of %T, entry %d: %w", c, index, err)
 	}
 	m.sys = t.sys
+	for _, v := range t.touched {
+		m.touched = append(m.touched, v.ID)
+	}
 	m.applied.Store(index)
 	return answer, nil
 }
@@ -90,10 +95,10 @@ type tx struct {
 	sys     system
 	volumes map[holdall.VolumeID]*volumeRow
 	touched []*volumeRow // in the order of first use
-	spaces  map[holdall.NamespaceID]*Namespace
-	spaced  []*Namespace // in the order of first use
-	key     []byte       // scratch
-	val     []byte       // scratch
+	spaces  map[holdall.NamespaceID]*spaceRow
+	spaced  []*spaceRow // in the order of first use
+	key     []byte      // scratch
+	val     []byte      // scratch
 }
 
 // volumeRow is a volume as the tx has it so far.
@@ -102,6 +107,9 @@ type volumeRow struct {
 	found bool // there was such a row, or there is now
 	dirty bool
 }
+
+// spaceRow is a namespace as the tx has it so far, and as it found it.
+type spaceRow struct{ Namespace, was Namespace }
 
 // begin throws away what the tx did so far.
 func (t *tx) begin() {
@@ -142,7 +150,9 @@ func (t *tx) commit() error {
 		}
 	}
 	for _, n := range t.spaced {
-		t.set(appendNamespaceKey(t.key[:0], n.ID), appendNamespace(t.val[:0], n))
+		if n.Namespace != n.was {
+			t.set(appendNamespaceKey(t.key[:0], n.Namespace.ID), appendNamespace(t.val[:0], &n.Namespace))
+		}
 	}
 	t.noteChecksum()
 	t.sys.Applied, t.sys.Term = t.index, t.term
@@ -169,10 +179,9 @@ var crcTable = crc64.MakeTable(crc64.ECMA)
 // Voters apply the same entries, so they note the same.
 func (t *tx) noteChecksum() {
 	at := (t.index - 1) / checksumEvery * checksumEvery
-	if at == 0 || at < t.sys.Applied || t.sys.noted == at {
+	if at == 0 || at < t.sys.Applied {
 		return
 	}
-	t.sys.noted = at
 	t.put(appendChecksumKey(t.key[:0], at), putBig64(t.val[:0], t.m.sys.sum))
 	if at > keepChecksums*checksumEvery {
 		lower := appendChecksumKey(nil, 0)
