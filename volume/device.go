@@ -24,7 +24,7 @@ const DefaultZoneSize = 256 << 20
 // reused only after a whole-zone reset. What passes on a host-managed SMR disk
 // is all that it offers, on every backend. Calls for different zones may run at
 // the same time; calls for one zone may not, but for ReadAt below the write
-// pointer and Sync. Buffers are aligned to SectorSize in address and length,
+// pointer, and Append while a Sync of earlier appends is at work. Buffers are aligned to SectorSize in address and length,
 // and are not kept. Errors wrap a kind of package holdall: ErrInvalid for calls
 // that no device could carry out, ErrDiskFailed for writes and syncs that
 // failed, ErrDiskFull for those that found no room, ErrUnavailable for reads

@@ -177,7 +177,7 @@ func (b *zoneBook) brokenBy(zone int) error {
 
 // takeDirty returns which of zones (all of them, when none are named) have
 // bytes that no sync covered, and counts those bytes as covered by the sync
-// that the caller is about to make.
+// that the caller is about to make. If that fails the caller breaks them.
 func (b *zoneBook) takeDirty(zones ...int) []int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

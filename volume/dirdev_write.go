@@ -183,7 +183,7 @@ func (d *DirDevice) syncZone(zone int) error {
 		return stillNamed(f)
 	}()
 	if err != nil {
-		err = d.book.fail(zone, writeKind(err), "sync: %v", err)
+		err = d.book.fail(zone, holdall.ErrDiskFailed, "sync: %v", err)
 		d.book.breakZone(zone, err)
 	}
 	return err
