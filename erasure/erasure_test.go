@@ -201,6 +201,9 @@ func TestBadShapesAreRefused(t *testing.T) {
 		if err := c.Check(shards[0], shards[1]); !errors.Is(err, holdall.ErrInvalid) {
 			t.Errorf("check with %s: %v", name, err)
 		}
+		if err := c.EncodeChecked(shards[0], shards[1]); !errors.Is(err, holdall.ErrInvalid) {
+			t.Errorf("checked encode with %s: %v", name, err)
+		}
 	}
 	if _, err := New(holdall.Scheme{}); !errors.Is(err, holdall.ErrInvalid) {
 		t.Errorf("coder of the zero scheme: %v", err)

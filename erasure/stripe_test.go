@@ -63,6 +63,18 @@ func newStripe(t testing.TB, c *Coder, rnd *rand.Rand, lengths ...int) *stripe {
 	if err := c.Check(s.shards[:len(lengths)], s.shards[k:]); err != nil {
 		t.Fatal(err)
 	}
+	again := make([][]byte, c.scheme.M())
+	for i := range again {
+		again[i] = make([]byte, s.height)
+	}
+	if err := c.EncodeChecked(s.shards[:len(lengths)], again); err != nil {
+		t.Fatal(err)
+	}
+	for i := range again {
+		if !bytes.Equal(again[i], s.shards[k+i]) {
+			t.Fatalf("%v: EncodeChecked makes another parity %d than Encode", c.scheme, i)
+		}
+	}
 	return s
 }
 
