@@ -1,0 +1,55 @@
+package metadata
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/holdall/holdall"
+)
+
+// Set durably stores a value of Raft's stable store: the vote.
+func (s *logStore) Set(key, val []byte) error {
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.Set(stableKey(key), val, nil); err != nil {
+		return fmt.Errorf("metadata log: store %q: %w", key, err)
+	}
+	if err := s.commit(b, pebble.Sync); err != nil {
+		return fmt.Errorf("metadata log: store %q: %w", key, err)
+	}
+	return nil
+}
+
+// Get returns the value of key, nil if there is none.
+func (s *logStore) Get(key []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(stableKey(key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("metadata log: read %q: %w", key, err)
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), nil
+}
+
+// SetUint64 durably stores a number: the current term.
+func (s *logStore) SetUint64(key []byte, val uint64) error {
+	return s.Set(key, binary.BigEndian.AppendUint64(nil, val))
+}
+
+// GetUint64 returns the number of key, 0 if there is none.
+func (s *logStore) GetUint64(key []byte) (uint64, error) {
+	v, err := s.Get(key)
+	if err != nil || v == nil {
+		return 0, err
+	}
+	if len(v) != 8 {
+		return 0, fmt.Errorf("metadata log: %q has %d bytes, want 8: %w", key, len(v), holdall.ErrCorrupt)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+func stableKey(key []byte) []byte { return append([]byte{stablePrefix}, key...) }

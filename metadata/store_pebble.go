@@ -1,0 +1,73 @@
+package metadata
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdall/holdall"
+)
+
+// pebbleFormat is pinned: a newer one is a decision, because it is one-way.
+const pebbleFormat = pebble.FormatValueSeparation
+
+// Sizes of the two Pebbles.
+const (
+	stateMemTable = 32 << 20 // bytes; flushes come sooner, see flushBytes
+	logMemTable   = 16 << 20 // bytes: what is read at a start to rebuild the memtable
+	logCache      = 1 << 20  // bytes: the tail is cached above Pebble
+)
+
+// stateOptions are those of the state: no write-ahead log of its own, because
+// the Raft log is that; big compressed blocks and filters, because rows are
+// small, keys random, and half of all lookups find nothing.
+func stateOptions(fs vfs.FS, cache *pebble.Cache, dead *fatality) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          fs,
+		Cache:                       cache,
+		DisableWAL:                  true,
+		FormatMajorVersion:          pebbleFormat,
+		Logger:                      pebbleLogger{dead, "state"},
+		MemTableSize:                stateMemTable,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       2,
+		MaxOpenFiles:                1000,
+	}
+	for i := range o.Levels {
+		l := &o.Levels[i]
+		l.BlockSize, l.IndexBlockSize = 32<<10, 64<<10
+		l.FilterPolicy, l.FilterType = bloom.FilterPolicy(10), pebble.TableFilter
+		l.Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
+	}
+	// What was written in the last seconds is read soon and compacted soon.
+	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	return o
+}
+
+// logOptions are those of the log: every commit is synced, almost nothing is
+// read, and most entries are deleted before they leave the memtable.
+func logOptions(fs vfs.FS, cache *pebble.Cache, dead *fatality) *pebble.Options {
+	return &pebble.Options{
+		FS:                          fs,
+		Cache:                       cache,
+		FormatMajorVersion:          pebbleFormat,
+		Logger:                      pebbleLogger{dead, "log"},
+		MemTableSize:                logMemTable,
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                100,
+	}
+}
+
+func openPebble(dir string, o *pebble.Options) (*pebble.DB, error) {
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		kind := holdall.ErrUnavailable
+		if pebble.IsCorruptionError(err) {
+			kind = holdall.ErrCorrupt
+		}
+		return nil, fmt.Errorf("metadata: open %s: %w: %w", dir, err, kind)
+	}
+	return db, nil
+}
