@@ -151,11 +151,15 @@ func (b *Buffer) Release() {
 type View struct {
 	Buffer *Buffer
 	Data   []byte
+	Done   func() // called by Release, for what was counted with the bytes; may be nil
 }
 
 // Release gives the reference back. A View without a Buffer has none.
 func (v View) Release() {
 	if v.Buffer != nil {
 		v.Buffer.Release()
+	}
+	if v.Done != nil {
+		v.Done()
 	}
 }

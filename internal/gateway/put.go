@@ -1,0 +1,385 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/volume"
+)
+
+// PutResult says what was acknowledged.
+type PutResult struct {
+	ID      holdall.BlockID
+	Existed bool // the cell had the block: no bytes were written for this put
+}
+
+// Incoming is a block that is being received. It is used by one goroutine, and
+// ends with Put or Discard.
+type Incoming struct {
+	g      *Gateway
+	ns     holdall.NamespaceID
+	size   int
+	n      int // bytes that have come
+	buf    *buffer.Buffer
+	hasher *holdall.Hasher
+	from   *Admission // nil: the cell's own
+}
+
+// Put step 1: one pooled buffer, whose first sector is left for the record's
+// header and whose capacity has room for a directory, so that a large block
+// needs no copy to become a pack.
+
+// Receive takes the buffer for the block that a was admitted for. size must not
+// be more than was admitted.
+func (a *Admission) Receive(ns holdall.NamespaceID, size int) (*Incoming, error) {
+	if err := checkSize(int64(size)); err != nil {
+		return nil, err
+	}
+	if int64(size) > a.size {
+		return nil, fmt.Errorf("gateway: block of %d bytes, %d were announced: %w", size, a.size, holdall.ErrInvalid)
+	}
+	a.g.arrivals.moved(&a.arrival)
+	in := a.g.incoming(ns, size)
+	in.from = a
+	return in, nil
+}
+
+func (g *Gateway) incoming(ns holdall.NamespaceID, size int) *Incoming {
+	buf := g.pool.Take(holdall.RecordHeaderSize + size + volume.DirectorySize(1) + holdall.RecordHeaderSize)
+	buf.Resize(holdall.RecordHeaderSize + size)
+	h := g.hashers.Get().(*holdall.Hasher)
+	h.Reset()
+	return &Incoming{g: g, ns: ns, size: size, buf: buf, hasher: h}
+}
+
+// progressStep is how many bytes of a block may come between two notes that it
+// is still coming.
+const progressStep = 1 << 20
+
+// Write adds the next bytes of the block. It keeps nothing of p. More bytes than
+// announced are ErrInvalid. Pieces of 8 KiB and more are hashed fastest.
+func (in *Incoming) Write(p []byte) (int, error) {
+	if len(p) > in.size-in.n {
+		return 0, fmt.Errorf("gateway: more than the %d bytes announced: %w", in.size, holdall.ErrInvalid)
+	}
+	copy(in.buf.Bytes()[holdall.RecordHeaderSize+in.n:], p)
+	in.hasher.Write(p)
+	if in.from != nil && (in.n+len(p))/progressStep != in.n/progressStep {
+		in.g.arrivals.moved(&in.from.arrival)
+	}
+	in.n += len(p)
+	return len(p), nil
+}
+
+// Discard drops what was received. After Put it does nothing.
+func (in *Incoming) Discard() {
+	if in.hasher != nil {
+		in.g.hashers.Put(in.hasher)
+		in.hasher = nil
+	}
+	if in.buf != nil {
+		in.buf.Release()
+		in.buf = nil
+	}
+	if in.from != nil {
+		in.g.arrived(&in.from.arrival)
+	}
+}
+
+// Put stores the block and returns when it is acknowledged: every shard is
+// durable on its own disk, and the commit is durable in metadata. want, when not
+// nil, is the id that the block must have.
+//
+// Errors: ErrInvalid (wrong id, missing bytes; nothing is stored),
+// ErrUnavailable, ErrExhausted (no disk has room; it says which and why). When
+// ctx ends first the block may be stored all the same, wholly or not at all.
+func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, error) {
+	defer in.Discard()
+	g := in.g
+	if err := g.enter(); err != nil {
+		return PutResult{}, err
+	}
+	defer g.leave()
+	began := time.Now()
+
+	// 2. The hash was taken as the bytes came.
+	if in.n != in.size {
+		return PutResult{}, fmt.Errorf("gateway: %d of the %d bytes announced: %w", in.n, in.size, holdall.ErrInvalid)
+	}
+	id := in.hasher.ID()
+	if want != nil && *want != id {
+		return PutResult{}, fmt.Errorf("gateway: block named %v hashes to %v: %w", *want, id, holdall.ErrInvalid)
+	}
+	res := PutResult{ID: id}
+	for {
+		f, first := g.flights.join(blockKey{in.ns, id})
+		if first {
+			in.lead(ctx, f)
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return PutResult{}, fmt.Errorf("gateway: put of %v: %w: %w", id, context.Cause(ctx), holdall.ErrUnavailable)
+		}
+		if !first && errors.Is(f.err, errAbandoned) {
+			continue // its caller went away before the block was packed; ours is still here
+		}
+		// 8. Acknowledge.
+		g.metrics.puts.WithLabelValues(outcome(f.err)).Inc()
+		if f.err != nil {
+			return PutResult{}, fmt.Errorf("gateway: put of %v: %w", id, f.err)
+		}
+		g.metrics.putSeconds.Observe(time.Since(began).Seconds())
+		res.Existed = f.dedup || !first
+		if res.Existed {
+			g.metrics.dedups.Inc()
+		} else {
+			g.metrics.putBytes.Add(float64(in.size))
+		}
+		return res, nil
+	}
+}
+
+// lead carries the first put of an id through steps 3 and 4; the stripe that it
+// becomes part of ends the flight.
+func (in *Incoming) lead(ctx context.Context, f *flight) {
+	// 3. Known already?
+	replace, known, err := in.g.claimKnown(ctx, f.key, in.size)
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w: %w", errAbandoned, context.Cause(ctx), holdall.ErrUnavailable)
+	}
+	if known || err != nil {
+		f.dedup = known
+		in.g.flights.end(f, err)
+		return
+	}
+
+	// 4. Pack. From here on the buffer belongs to the stripe.
+	it := &item{flight: f, size: in.size, buf: in.buf, fresh: true, replace: replace}
+	it.data = in.buf.Bytes()[holdall.RecordHeaderSize:]
+	in.buf = nil
+	var r *arrival
+	if in.from != nil {
+		r = &in.from.arrival
+	}
+	if err := in.g.laneOf(f.key.ns).add(it, r); err != nil {
+		it.finish(in.g, err)
+	}
+}
+
+// claimKnown makes a dedup hit a commit. It reports whether the block is known
+// and is safe where it is. If it is there but not safe, replace is the place
+// from which the new copy's commit moves the row.
+func (g *Gateway) claimKnown(ctx context.Context, key blockKey, size int) (replace holdall.Location, known bool, err error) {
+	ids := []holdall.BlockID{key.id}
+	rows, err := g.cfg.Index.Lookup(ctx, key.ns, ids, false)
+	if err != nil {
+		return replace, false, err
+	}
+	if !rows[0].Found {
+		return replace, false, nil
+	}
+	if int(rows[0].Location.Length) != size {
+		// Two blocks of one hash do not exist; a row that says so is damaged.
+		g.log.Error("row has another length than its block", "block", key.id, "row", rows[0].Location.Length, "block_bytes", size)
+		return rows[0].Location, false, nil
+	}
+	if !g.safe(rows[0].Location.Volume) {
+		return rows[0].Location, false, nil
+	}
+	gone, err := g.cfg.Index.Claim(ctx, key.ns, ids)
+	return replace, err == nil && len(gone) == 0, err
+}
+
+// writeStripe carries packs through steps 5 to 8, to one volume after another
+// until they are in, or no volume can be had.
+func (g *Gateway) writeStripe(l *lane, packs []*pack) {
+	ctx, cancel := context.WithTimeout(g.ctx, stripeDeadline)
+	defer cancel()
+	for len(packs) > 0 {
+		v, err := l.volumes.acquire(ctx)
+		if err != nil {
+			finishAll(g, packs, err)
+			return
+		}
+		// A volume made while disks were missing takes fewer packs.
+		now := packs[:min(len(packs), v.scheme.K())]
+		rest := packs[len(now):]
+		st, ok := g.layOut(v, now)
+		if !ok && v.last > 0 {
+			l.volumes.retire(v, "full")
+			continue
+		}
+		if !ok {
+			l.volumes.release(v)
+			finishAll(g, packs, fmt.Errorf("gateway: a stripe of %d bytes does not fit an extent of %d: %w", st.shardBytes, v.limit, holdall.ErrInvalid))
+			return
+		}
+		again, err := g.writeOnce(ctx, l, st)
+		st.release(again)
+		if err != nil {
+			finishAll(g, now, err)
+		}
+		packs = append(again, rest...)
+	}
+}
+
+// writeOnce tries one volume. It returns the packs, if any, that must go
+// elsewhere, and ends the flights of all blocks that need not. After an error
+// all of them have failed.
+func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*pack, err error) {
+	// 5. Encode, and check the encode.
+	if err := g.encode(st); err != nil {
+		l.volumes.release(st.v)
+		return nil, err
+	}
+	// 6. Append every shard in parallel.
+	if err := g.appendShards(ctx, st); err != nil {
+		l.volumes.retire(st.v, "a shard was not written")
+		if g.ctx.Err() != nil {
+			return nil, err
+		}
+		return st.again(g, err)
+	}
+	// 7. Commit.
+	res, err := g.cfg.Index.CommitStripe(ctx, st.commit())
+	switch {
+	case err == nil:
+		st.v.advance(st)
+		l.volumes.release(st.v)
+	case errors.Is(err, holdall.ErrStale):
+		l.volumes.retire(st.v, "commit refused")
+		return g.afterRefusal(ctx, st, err)
+	default:
+		// Nothing may be appended behind a stripe of which nobody knows
+		// whether it is committed: take the lease anew, which settles it.
+		l.volumes.reclaimed(st.v)
+		return nil, err
+	}
+	g.metrics.stripes.Inc()
+	g.metrics.packBytes.Add(float64(st.packBytes))
+	g.metrics.shardBytes.Add(float64(st.shardBytes))
+	// 8. Acknowledge each put.
+	return g.acknowledge(st, res), nil
+}
+
+// acknowledge ends the flights of the stripe's blocks. A block whose row points
+// at an older copy counts only if that one is safe; the others are put again.
+func (g *Gateway) acknowledge(st *stripe, res metadata.CommitResult) []*pack {
+	var unsafe []*item
+	for i, it := range st.items {
+		kept := res.Kept[i]
+		if kept != st.blocks[i].location(st.v.id) && !g.safe(kept.Volume) && it.tries < maxTries {
+			it.tries++
+			it.replace = kept
+			unsafe = append(unsafe, it)
+			continue
+		}
+		it.finish(g, nil)
+	}
+	return repack(unsafe)
+}
+
+// afterRefusal looks the blocks up. A stripe commits whole or not at all, so
+// either all are where this stripe put them, by an entry whose answer was lost,
+// or none is and they go elsewhere.
+func (g *Gateway) afterRefusal(ctx context.Context, st *stripe, refusal error) ([]*pack, error) {
+	first := st.items[0].flight.key
+	rows, err := g.cfg.Index.Lookup(ctx, first.ns, []holdall.BlockID{first.id}, true)
+	if err != nil {
+		return nil, err
+	}
+	if rows[0].Live() && rows[0].Location == st.blocks[0].location(st.v.id) {
+		for _, it := range st.items {
+			it.finish(g, nil)
+		}
+		return nil, nil
+	}
+	return st.again(g, refusal)
+}
+
+// blockKey names a block of a namespace.
+type blockKey struct {
+	ns holdall.NamespaceID
+	id holdall.BlockID
+}
+
+// errAbandoned marks a put whose caller went away before the block was packed.
+var errAbandoned = errors.New("the caller went away")
+
+// flights joins puts of one block that are under way at the same time.
+type flights struct {
+	mu    sync.Mutex // guards byKey
+	byKey map[blockKey]*flight
+}
+
+// flight is one block on its way in. err and dedup are valid once done is
+// closed.
+type flight struct {
+	key   blockKey
+	done  chan struct{}
+	err   error
+	dedup bool
+}
+
+// join returns the flight of key, and whether the caller is the first and has
+// to see to it that it ends.
+func (s *flights) join(key blockKey) (*flight, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.byKey[key]; f != nil {
+		return f, false
+	}
+	f := &flight{key: key, done: make(chan struct{})}
+	s.byKey[key] = f
+	return f, true
+}
+
+// end ends f: all who joined it get err.
+func (s *flights) end(f *flight, err error) {
+	s.mu.Lock()
+	delete(s.byKey, f.key)
+	s.mu.Unlock()
+	f.err = err
+	close(f.done)
+}
+
+// enter begins a public call; Close waits until it is left.
+func (g *Gateway) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closing {
+		return errClosing()
+	}
+	g.calls.Add(1)
+	return nil
+}
+
+func (g *Gateway) leave() { g.calls.Done() }
+
+// PutBytes is Put for callers inside the process, outside admission. It copies
+// data.
+func (g *Gateway) PutBytes(ctx context.Context, ns holdall.NamespaceID, data []byte) (PutResult, error) {
+	if err := checkSize(int64(len(data))); err != nil {
+		return PutResult{}, err
+	}
+	in := g.incoming(ns, len(data))
+	if _, err := in.Write(data); err != nil {
+		in.Discard()
+		return PutResult{}, err
+	}
+	return in.Put(ctx, nil)
+}
+
+// PutSystem stores a block of the cell's own, in a volume that holds no others'.
+// It is acknowledged like every put.
+func (g *Gateway) PutSystem(ctx context.Context, data []byte) error {
+	_, err := g.PutBytes(ctx, holdall.SystemNamespace, data)
+	return err
+}
