@@ -63,6 +63,8 @@ func (c *Client) AddDisk(ctx context.Context, path, domain string) (*DiskStatus,
 // on it was read back. progress is called with the bytes read and to read; nil
 // is allowed.
 func (c *Client) ReadmitDisk(ctx context.Context, disk string, progress func(done, total uint64)) (*DiskStatus, error) {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream, if it is left early
+	defer cancel()
 	stream, err := c.admin().ReadmitDisk(ctx, &holdallv1.ReadmitDiskRequest{Disk: disk})
 	if err != nil {
 		return nil, FromStatus(err)
@@ -147,13 +149,14 @@ func (c *Client) PurgeStatus(ctx context.Context) (*PurgeStatus, error) {
 
 // ReleasePurge lets a tripped breaker purge again.
 func (c *Client) ReleasePurge(ctx context.Context) error {
-	_, err := c.admin().ReleasePurge(ctx, &holdallv1.ReleasePurgeRequest{})
-	return FromStatus(err)
+	return c.ask(ctx, holdallv1.AdminService_ReleasePurge_FullMethodName, &holdallv1.ReleasePurgeRequest{}, &holdallv1.ReleasePurgeResponse{})
 }
 
 // BackupMetadata writes a consistent copy of the metadata to w, as a tar
 // archive. After an error what was written is not a backup.
 func (c *Client) BackupMetadata(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream, if it is left early
+	defer cancel()
 	stream, err := c.admin().BackupMetadata(ctx, &holdallv1.BackupMetadataRequest{})
 	if err != nil {
 		return FromStatus(err)
@@ -167,6 +170,8 @@ func (c *Client) BackupMetadata(ctx context.Context, w io.Writer) error {
 // DumpMetadata writes every row of the metadata to w, as JSON lines. After an
 // error the dump is not whole.
 func (c *Client) DumpMetadata(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream, if it is left early
+	defer cancel()
 	stream, err := c.admin().DumpMetadata(ctx, &holdallv1.DumpMetadataRequest{})
 	if err != nil {
 		return FromStatus(err)
@@ -179,8 +184,7 @@ func (c *Client) DumpMetadata(ctx context.Context, w io.Writer) error {
 
 // ReleaseMetadata ends the quarantine that follows restore and rebuild.
 func (c *Client) ReleaseMetadata(ctx context.Context) error {
-	_, err := c.admin().ReleaseMetadata(ctx, &holdallv1.ReleaseMetadataRequest{})
-	return FromStatus(err)
+	return c.ask(ctx, holdallv1.AdminService_ReleaseMetadata_FullMethodName, &holdallv1.ReleaseMetadataRequest{}, &holdallv1.ReleaseMetadataResponse{})
 }
 
 // ProcessStats returns what the server process used since it began.

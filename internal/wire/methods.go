@@ -1,0 +1,59 @@
+package wire
+
+import holdallv1 "github.com/holdall/holdall/proto/holdall/v1"
+
+// roles is a set of what a caller may be.
+type roles uint8
+
+const (
+	roleUser     roles = 1 << iota // puts and gets blocks
+	roleOperator                   // runs the cell
+	roleAnyone                     // needs no credential: health, and what the services look like
+)
+
+// method is what the server knows of a method before it reads a request.
+type method struct {
+	allowed roles
+	payload bool // carries a block: its bytes are admitted at the headers
+	stream  bool // has no deadline of the server's: it lasts as long as its caller
+}
+
+// methods lists every method that may be called. One that is not here is
+// refused, whatever is registered: nothing is open by oversight.
+func methods() map[string]method {
+	user := method{allowed: roleUser | roleOperator}
+	operator := method{allowed: roleOperator}
+	long := method{allowed: roleOperator, stream: true}
+	anyone := method{allowed: roleAnyone}
+	watch := method{allowed: roleAnyone, stream: true}
+	return map[string]method{
+		holdallv1.BlockService_Put_FullMethodName:      {allowed: user.allowed, payload: true},
+		holdallv1.BlockService_Get_FullMethodName:      user,
+		holdallv1.BlockService_Stat_FullMethodName:     user,
+		holdallv1.BlockService_Missing_FullMethodName:  user,
+		holdallv1.BlockService_Claim_FullMethodName:    user,
+		holdallv1.BlockService_Delete_FullMethodName:   user,
+		holdallv1.BlockService_Undelete_FullMethodName: user,
+
+		holdallv1.AdminService_CellStatus_FullMethodName:      operator,
+		holdallv1.AdminService_ListDisks_FullMethodName:       operator,
+		holdallv1.AdminService_ShowDisk_FullMethodName:        operator,
+		holdallv1.AdminService_AddDisk_FullMethodName:         operator,
+		holdallv1.AdminService_ReadmitDisk_FullMethodName:     long,
+		holdallv1.AdminService_ListVolumes_FullMethodName:     operator,
+		holdallv1.AdminService_ShowVolume_FullMethodName:      operator,
+		holdallv1.AdminService_SealVolumes_FullMethodName:     operator,
+		holdallv1.AdminService_PurgeStatus_FullMethodName:     operator,
+		holdallv1.AdminService_ReleasePurge_FullMethodName:    operator,
+		holdallv1.AdminService_BackupMetadata_FullMethodName:  long,
+		holdallv1.AdminService_DumpMetadata_FullMethodName:    long,
+		holdallv1.AdminService_ReleaseMetadata_FullMethodName: operator,
+		holdallv1.AdminService_ProcessStats_FullMethodName:    operator,
+
+		"/grpc.health.v1.Health/Check":                                   anyone,
+		"/grpc.health.v1.Health/List":                                    anyone,
+		"/grpc.health.v1.Health/Watch":                                   watch,
+		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      watch,
+		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": watch,
+	}
+}
