@@ -16,13 +16,13 @@ type BlockStat struct {
 	Namespace   string           `json:"namespace"`
 	Volume      holdall.VolumeID `json:"volume"`
 	Scheme      holdall.Scheme   `json:"scheme"`
-	Stripe      uint64           `json:"stripe"` // number in its volume, from 1
-	Shard       int              `json:"shard"`  // of the stripe, the one that holds the block
+	Stripe      uint64           `json:"stripe"` // number in its volume, from 1; 0 = no member can tell
+	Shard       int              `json:"shard"`  // of the stripe, the one that holds the block; -1 = no member can tell
 	Member      int              `json:"member"` // of the volume, the one that holds the shard
 	Offset      int64            `json:"offset"` // bytes, in the member's extent
 	Members     []StatMember     `json:"members"`
-	ShardsOK    int              `json:"shards_ok"`    // of the stripe, on disks that answer
-	ShardsTotal int              `json:"shards_total"` // of the stripe, absent ones left out
+	ShardsOK    int              `json:"shards_ok"`    // members that answer and agree on the stripe
+	ShardsTotal int              `json:"shards_total"` // members
 	Direct      bool             `json:"direct"`       // put by id, not deleted since
 	References  uint32           `json:"references"`   // manifest nodes and uploads that list it
 	TrashedAt   *time.Time       `json:"trashed_at"`   // nil: not in trash

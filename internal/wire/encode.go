@@ -29,7 +29,7 @@ func encodeStat(s *client.BlockStat) *holdallv1.StatResponse {
 	m := &holdallv1.StatResponse{
 		Id: s.ID[:], Size: s.Size, Namespace: s.Namespace,
 		Volume: uint64(s.Volume), Scheme: s.Scheme.String(), Stripe: s.Stripe,
-		Shard: uint32(s.Shard), Member: uint32(s.Member), Offset: uint64(s.Offset),
+		Shard: int32(s.Shard), Member: uint32(s.Member), Offset: uint64(s.Offset),
 		ShardsOk: uint32(s.ShardsOK), ShardsTotal: uint32(s.ShardsTotal),
 		Direct: s.Direct, References: s.References, TrashedAt: encodeOptional(s.TrashedAt),
 	}

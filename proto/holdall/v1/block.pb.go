@@ -396,13 +396,13 @@ type StatResponse struct {
 	Namespace     string                 `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Volume        uint64                 `protobuf:"varint,4,opt,name=volume,proto3" json:"volume,omitempty"`                               // printed as 16 hex digits
 	Scheme        string                 `protobuf:"bytes,5,opt,name=scheme,proto3" json:"scheme,omitempty"`                                // as in rs-6-3
-	Stripe        uint64                 `protobuf:"varint,6,opt,name=stripe,proto3" json:"stripe,omitempty"`                               // number of the stripe in its volume, from 1
-	Shard         uint32                 `protobuf:"varint,7,opt,name=shard,proto3" json:"shard,omitempty"`                                 // of the stripe, the one that holds the block
+	Stripe        uint64                 `protobuf:"varint,6,opt,name=stripe,proto3" json:"stripe,omitempty"`                               // number of the stripe in its volume, from 1; 0: no member can tell
+	Shard         int32                  `protobuf:"varint,7,opt,name=shard,proto3" json:"shard,omitempty"`                                 // of the stripe, the one that holds the block; -1: no member can tell
 	Member        uint32                 `protobuf:"varint,8,opt,name=member,proto3" json:"member,omitempty"`                               // of the volume, the one that holds the shard
 	Offset        uint64                 `protobuf:"varint,9,opt,name=offset,proto3" json:"offset,omitempty"`                               // bytes, in the member's extent
 	Members       []*StatResponse_Member `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`                             // all of the volume's, in order
-	ShardsOk      uint32                 `protobuf:"varint,11,opt,name=shards_ok,json=shardsOk,proto3" json:"shards_ok,omitempty"`          // of the stripe, those on disks that answer
-	ShardsTotal   uint32                 `protobuf:"varint,12,opt,name=shards_total,json=shardsTotal,proto3" json:"shards_total,omitempty"` // of the stripe, absent ones left out
+	ShardsOk      uint32                 `protobuf:"varint,11,opt,name=shards_ok,json=shardsOk,proto3" json:"shards_ok,omitempty"`          // members that answer and agree on the stripe
+	ShardsTotal   uint32                 `protobuf:"varint,12,opt,name=shards_total,json=shardsTotal,proto3" json:"shards_total,omitempty"` // members
 	Direct        bool                   `protobuf:"varint,13,opt,name=direct,proto3" json:"direct,omitempty"`                              // put by id and not deleted since
 	References    uint32                 `protobuf:"varint,14,opt,name=references,proto3" json:"references,omitempty"`                      // manifest nodes and open uploads that list it
 	TrashedAt     *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=trashed_at,json=trashedAt,proto3" json:"trashed_at,omitempty"`        // absent: not in trash
@@ -482,7 +482,7 @@ func (x *StatResponse) GetStripe() uint64 {
 	return 0
 }
 
-func (x *StatResponse) GetShard() uint32 {
+func (x *StatResponse) GetShard() int32 {
 	if x != nil {
 		return x.Shard
 	}
@@ -1027,7 +1027,7 @@ const file_holdall_v1_block_proto_rawDesc = "" +
 	"\x06volume\x18\x04 \x01(\x04R\x06volume\x12\x16\n" +
 	"\x06scheme\x18\x05 \x01(\tR\x06scheme\x12\x16\n" +
 	"\x06stripe\x18\x06 \x01(\x04R\x06stripe\x12\x14\n" +
-	"\x05shard\x18\a \x01(\rR\x05shard\x12\x16\n" +
+	"\x05shard\x18\a \x01(\x05R\x05shard\x12\x16\n" +
 	"\x06member\x18\b \x01(\rR\x06member\x12\x16\n" +
 	"\x06offset\x18\t \x01(\x04R\x06offset\x129\n" +
 	"\amembers\x18\n" +
