@@ -170,13 +170,12 @@ func (c *placeCache) get(k blockKey) (metadata.Block, bool) {
 	return r.row, true
 }
 
-// put keeps a row that was looked up at the given time. A row older than a
-// forget of the same key must not come back, so callers pass the time before
-// the lookup.
+// put keeps a row whose lookup began at asked: one that began before the block
+// was deleted must not bring it back.
 func (c *placeCache) put(k blockKey, row metadata.Block, asked time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r, ok := c.rows.get(k); ok && r.at.After(asked) {
+	if r, ok := c.rows.get(k); ok && !r.row.Found && !asked.After(r.at) {
 		return
 	}
 	c.rows.put(k, cachedRow{row, asked}, 1)

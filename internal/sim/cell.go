@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/internal/faultdisk"
+	"github.com/holdall/holdall/internal/gateway"
+	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/volume"
+)
+
+// Config describes a cell.
+type Config struct {
+	Disks       int              // 0 = 9
+	Disk        faultdisk.Config // zero: 64 zones of 1 MiB
+	ExtentZones int              // zones that an extent fills; 0 = 4
+	Seed        uint64           // of ids and placement
+	Logger      *slog.Logger     // nil = nothing is logged
+
+	// Gateway may change the gateway's Config before each start; nil = leave it.
+	Gateway func(*gateway.Config)
+}
+
+// Cell is a running cell. Its methods are for one goroutine; the parts are safe
+// for concurrent use as they say.
+type Cell struct {
+	Array   *faultdisk.Array
+	Store   *metadata.Store
+	Server  *volume.Server
+	Gateway *gateway.Gateway
+	Pool    *buffer.Pool
+
+	cfg    Config
+	fs     *vfs.MemFS
+	ids    []holdall.DiskID // by place in the Array
+	ahead  atomic.Int64     // nanoseconds that the cell's clock is ahead of the real one
+	failed chan failure
+	watch  sync.WaitGroup // the goroutine that tells metadata of failed disks
+}
+
+type failure struct {
+	disk   holdall.DiskID
+	reason string
+}
+
+const metadataDir = "/cell/metadata"
+
+// New makes a cell of empty disks and starts it.
+func New(cfg Config) (*Cell, error) {
+	if cfg.Disks == 0 {
+		cfg.Disks = 9
+	}
+	if cfg.ExtentZones == 0 {
+		cfg.ExtentZones = 4
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Cell{cfg: cfg, fs: vfs.NewCrashableMem(), Array: faultdisk.New(cfg.Disks, cfg.Disk), Pool: buffer.NewPool(64 << 20)}
+	for i := range cfg.Disks {
+		id := holdall.DiskID{0: byte(i + 1), 1: byte(cfg.Seed), 15: 1}
+		c.ids = append(c.ids, id)
+		if err := volume.Format(c.Array.Disk(i), volume.Identity{Cell: c.cellID(), Disk: id}); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.start(true)
+}
+
+func (c *Cell) cellID() holdall.CellID { return holdall.CellID{0: 0xce, 1: byte(c.cfg.Seed), 15: 1} }
+
+// Now is the cell's clock.
+func (c *Cell) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// Advance puts the cell's clock forward.
+func (c *Cell) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// DiskID returns the id of the disk at place i.
+func (c *Cell) DiskID(i int) holdall.DiskID { return c.ids[i] }
+
+// start brings all parts up over what the disks and the metadata's files hold.
+func (c *Cell) start(first bool) error {
+	store, err := metadata.Open(context.Background(), metadata.Config{Dir: metadataDir, FS: c.fs, Bootstrap: first, Cell: c.cellID(),
+		Clock: c.Now, Logger: c.cfg.Logger, CacheBytes: 1 << 20,
+		OnFatal: func(err error) { c.cfg.Logger.Error("metadata died", "err", err) }})
+	if err != nil {
+		return fmt.Errorf("sim: metadata: %w", err)
+	}
+	c.Store = store
+	c.failed = make(chan failure, c.cfg.Disks)
+	c.Server = volume.NewServer(volume.ServerConfig{OnDiskFailed: func(disk holdall.DiskID, reason string) {
+		c.failed <- failure{disk, reason}
+	}})
+	c.watch.Go(func() {
+		for f := range c.failed {
+			// A store that was closed meanwhile refuses; the next start tells it again.
+			_ = store.SetDisk(context.Background(), f.disk, holdall.DiskFailed, f.reason)
+		}
+	})
+	for i := range c.Array.Len() {
+		// A disk that does not open is left out, as in a real process.
+		if err := c.mount(i, first); err != nil {
+			c.cfg.Logger.Warn("disk is left out", "disk", i, "err", err)
+			if first {
+				return err
+			}
+		}
+	}
+	cfg := gateway.Config{Index: store, Tables: store, Leases: store, Writer: c.Server, Reader: c.Server, Pool: c.Pool,
+		ExtentLimit: volume.ExtentCapacity(c.Array.Disk(0).Geometry().ZoneSize, c.cfg.ExtentZones),
+		Memory:      64 << 20, Now: c.Now, Seed: c.cfg.Seed + 1, Logger: c.cfg.Logger}
+	if c.cfg.Gateway != nil {
+		c.cfg.Gateway(&cfg)
+	}
+	if c.Gateway, err = gateway.New(cfg); err != nil {
+		return err
+	}
+	return c.Gateway.Start(context.Background())
+}
+
+// mount opens the disk at place i and brings it into use.
+func (c *Cell) mount(i int, first bool) error {
+	ctx := context.Background()
+	dev := c.Array.Disk(i)
+	d, err := volume.OpenDisk(ctx, dev, volume.DiskConfig{Path: fmt.Sprintf("disk-%d", i), Cell: c.cellID(), Pool: c.Pool,
+		Logger: c.cfg.Logger, CheckEvery: time.Hour})
+	if err != nil {
+		return err
+	}
+	if err := c.admit(ctx, i, d, first); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	return nil
+}
+
+func (c *Cell) admit(ctx context.Context, i int, d *volume.Disk, first bool) error {
+	id := d.Identity().Disk
+	st := d.Status()
+	if first {
+		row := metadata.Disk{ID: id, Path: st.Path, Capacity: st.Capacity, ZoneSize: st.ZoneSize, State: holdall.DiskActive}
+		if err := c.Store.AddDisk(ctx, row); err != nil {
+			return err
+		}
+	}
+	grant, err := c.Store.GrantMount(ctx, id, st.Incarnation, st.Path, "sim")
+	if err != nil {
+		return err
+	}
+	if st.State == holdall.DiskActive {
+		if err := d.Mount(grant.Incarnation); err != nil {
+			return err
+		}
+		if err := c.Store.ConfirmMount(ctx, id, grant.Incarnation); err != nil {
+			return err
+		}
+	}
+	return c.Server.Add(d)
+}
+
+// Replug closes the disk at place i and opens it again, as a process does with a
+// disk that comes back: whatever its medium holds now is what it finds.
+func (c *Cell) Replug(i int) error {
+	if err := c.Server.Remove(c.ids[i]); err != nil && !errors.Is(err, holdall.ErrNotFound) {
+		return err
+	}
+	c.Array.Disk(i).Reopen()
+	return c.mount(i, false)
+}
+
+// stop ends the process: whatever still runs fails from now on.
+func (c *Cell) stop(ctx context.Context) error {
+	err := c.Gateway.Close(ctx)
+	err = errors.Join(err, c.Server.Close())
+	close(c.failed)
+	c.watch.Wait()
+	return errors.Join(err, c.Store.Close())
+}
+
+// Stop ends the cell in an orderly way. It reports what was left: memory that
+// nobody gave back.
+func (c *Cell) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := c.stop(ctx)
+	if lent := c.Pool.Lent(); lent != 0 {
+		err = errors.Join(err, fmt.Errorf("sim: %d bytes of buffers were not released", lent))
+	}
+	return err
+}
+
+// Restart stops the cell in an orderly way and starts it again.
+func (c *Cell) Restart() error {
+	if err := c.Stop(); err != nil {
+		return err
+	}
+	c.fs = c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	for i := range c.Array.Len() {
+		c.Array.Disk(i).Reopen()
+	}
+	return c.start(false)
+}
+
+// Kill ends the process at this instant and starts the next one.
+func (c *Cell) Kill() error {
+	next := c.Array.Kill() // first: what metadata says later may rest on disks, not the other way round
+	fs := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	return c.goOn(next, fs)
+}
+
+// Crash cuts the power at this instant and starts again. r chooses what is left
+// of what was not synced. It returns what it chose for the disks.
+func (c *Cell) Crash(r *rand.Rand) (faultdisk.Crash, error) {
+	next, how := c.Array.Crash(r)
+	fs := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r})
+	return how, c.goOn(next, fs)
+}
+
+func (c *Cell) goOn(next *faultdisk.Array, fs *vfs.MemFS) error {
+	dead, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = c.stop(dead) // of a process that is dead: its errors are nobody's
+	c.Array, c.fs = next, fs
+	return c.start(false)
+}
