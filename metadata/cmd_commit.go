@@ -176,6 +176,13 @@ func (c *commitStripe) run(t *tx) (result, error) {
 	if !v.System {
 		t.change(Change{Kind: ChangeStripe, Volume: v.ID, Epoch: c.Epoch, Stripe: c.Stripe})
 	}
+	keys := make([]BlockKey, len(c.Blocks))
+	for i := range c.Blocks {
+		keys[i] = BlockKey{c.Blocks[i].Namespace, c.Blocks[i].ID}
+	}
+	if err := t.fetch(keys); err != nil {
+		return nil, err
+	}
 	answer := new(commitAnswer)
 	for i := range c.Blocks {
 		kept, err := t.commitBlock(v, &c.Blocks[i])

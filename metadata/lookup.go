@@ -11,12 +11,41 @@ import (
 	"github.com/holdall/holdall"
 )
 
+// A finder finds rows of blocks by their keys, through one iterator: what it
+// finds is one state of r, and keys in ascending order cost least. An iterator,
+// and not Get, because Get leaves out the filters of the last level, where
+// nearly all rows are: a row that is not there would cost as much as one that is.
+type finder struct{ it *pebble.Iterator }
+
+func newFinder(r pebble.Reader) (*finder, error) {
+	lower, upper := tableBounds(prefixBlock)
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper, UseL6Filters: true})
+	if err != nil {
+		return nil, readError(lower, err)
+	}
+	return &finder{it}, nil
+}
+
+// find fills in b from the row with the given key, if there is one.
+func (f *finder) find(b *Block, key []byte) error {
+	if !f.it.SeekPrefixGE(key) {
+		if err := f.it.Error(); err != nil {
+			return readError(key, err)
+		}
+		return nil
+	}
+	v, err := f.it.ValueAndErr()
+	if err != nil {
+		return readError(key, err)
+	}
+	return decodeBlock(b, v)
+}
+
+func (f *finder) close() error { return f.it.Close() }
+
 // lookup appends to dst the row of each id, in the order of ids; ids without a
-// row come with Found false. Errors wrap ErrInvalid for a namespace that does
-// not exist.
-//
-// The ids are sought in the order of their keys, each once: neighbours share
-// index blocks, and those without a row mostly end at a filter in memory.
+// row come with Found false. All are of one state of r. Errors wrap ErrInvalid
+// for a namespace that does not exist.
 func lookup(r pebble.Reader, ns holdall.NamespaceID, ids []holdall.BlockID, dst []Block) ([]Block, error) {
 	if _, ok, err := readNamespace(r, ns); err != nil || !ok {
 		if err == nil {
@@ -29,24 +58,20 @@ func lookup(r pebble.Reader, ns holdall.NamespaceID, ids []holdall.BlockID, dst 
 	for _, id := range ids {
 		dst = append(dst, Block{Namespace: ns, ID: id})
 	}
+	f, err := newFinder(r)
+	if err != nil {
+		return dst, err
+	}
 	scratch := lookups.Get().(*lookupScratch)
 	defer lookups.Put(scratch)
 	found := dst[first:]
 	for _, at := range scratch.sorted(ids) {
 		scratch.key = appendBlockKey(scratch.key[:0], ns, &found[at].ID)
-		v, closer, err := r.Get(scratch.key)
-		if errors.Is(err, pebble.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return dst, readError(scratch.key, err)
-		}
-		err = decodeBlock(&found[at], v)
-		if err := errors.Join(err, closer.Close()); err != nil {
-			return dst, err
+		if err = f.find(&found[at], scratch.key); err != nil {
+			break
 		}
 	}
-	return dst, nil
+	return dst, errors.Join(err, f.close())
 }
 
 // lookupScratch is what a lookup needs beside its result.

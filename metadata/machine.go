@@ -68,7 +68,7 @@ func (m *machine) apply(index, term uint64, entry []byte) (answer []byte, err er
 	}
 	t := &tx{m: m, index: index, term: term, time: h.Time}
 	t.begin()
-	defer func() { t.b.Close() }()
+	defer func() { err = errors.Join(err, t.end()) }()
 	answer, err = t.answer(h, c)
 	if err == nil {
 		err = t.commit()
@@ -91,8 +91,10 @@ type tx struct {
 	time        instant // the entry's
 	now         instant // that, but never before the state's clock
 
-	b       *pebble.Batch
+	b       *pebble.Batch // indexed: what the tx wrote so far can be read
+	finder  *finder       // of blocks, in the state before the tx; nil until the first is wanted
 	sys     system
+	blocks  map[BlockKey]Block // read or changed so far
 	volumes map[holdall.VolumeID]*volumeRow
 	touched []*volumeRow // in the order of first use
 	spaces  map[holdall.NamespaceID]*spaceRow
@@ -117,12 +119,22 @@ func (t *tx) begin() {
 		t.b.Close()
 	}
 	t.b = t.m.db.NewIndexedBatch()
+	t.blocks = make(map[BlockKey]Block)
+	t.volumes = make(map[holdall.VolumeID]*volumeRow)
+	t.spaces = make(map[holdall.NamespaceID]*spaceRow)
 	t.sys = t.m.sys
 	t.now = max(t.time, toInstant(t.sys.Clock))
 	t.sys.Clock = t.now.time()
-	clear(t.volumes)
-	clear(t.spaces)
 	t.touched, t.spaced = t.touched[:0], t.spaced[:0]
+}
+
+// end lets go of what the tx holds.
+func (t *tx) end() error {
+	err := t.b.Close()
+	if t.finder != nil {
+		err = errors.Join(err, t.finder.close())
+	}
+	return err
 }
 
 // run carries out c. A refusal undoes whatever c did before it refused.
