@@ -43,10 +43,10 @@ func (a *adminServer) CellStatus(ctx context.Context, _ *holdallv1.CellStatusReq
 }
 
 func (a *adminServer) ProcessStats(ctx context.Context, _ *holdallv1.ProcessStatsRequest) (*holdallv1.ProcessStatsResponse, error) {
-	if a.cfg.Cell == nil {
-		return nil, absent("the cell")
+	if a.cfg.Process == nil {
+		return nil, absent("its process")
 	}
-	s, err := a.cfg.Cell.ProcessStats(ctx)
+	s, err := a.cfg.Process.ProcessStats(ctx)
 	if err != nil {
 		return nil, err
 	}

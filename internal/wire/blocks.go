@@ -175,7 +175,7 @@ func (b *blockServer) Stat(ctx context.Context, in *holdallv1.StatRequest) (*hol
 }
 
 func (b *blockServer) Missing(ctx context.Context, in *holdallv1.MissingRequest) (*holdallv1.MissingResponse, error) {
-	ids, err := b.each(ctx, in, b.server.cfg.IDs.Missing)
+	ids, err := b.each(ctx, in, IDs.Missing)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (b *blockServer) Missing(ctx context.Context, in *holdallv1.MissingRequest)
 }
 
 func (b *blockServer) Claim(ctx context.Context, in *holdallv1.ClaimRequest) (*holdallv1.ClaimResponse, error) {
-	gone, err := b.each(ctx, in, b.server.cfg.IDs.Claim)
+	gone, err := b.each(ctx, in, IDs.Claim)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (b *blockServer) Claim(ctx context.Context, in *holdallv1.ClaimRequest) (*h
 }
 
 func (b *blockServer) Delete(ctx context.Context, in *holdallv1.DeleteRequest) (*holdallv1.DeleteResponse, error) {
-	gone, err := b.each(ctx, in, b.server.cfg.IDs.Delete)
+	gone, err := b.each(ctx, in, IDs.Delete)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (b *blockServer) Delete(ctx context.Context, in *holdallv1.DeleteRequest) (
 }
 
 func (b *blockServer) Undelete(ctx context.Context, in *holdallv1.UndeleteRequest) (*holdallv1.UndeleteResponse, error) {
-	gone, err := b.each(ctx, in, b.server.cfg.IDs.Undelete)
+	gone, err := b.each(ctx, in, IDs.Undelete)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,10 @@ type list interface {
 
 // each checks a request that names blocks, has f work on them, and returns
 // those that f names.
-func (b *blockServer) each(ctx context.Context, in list, f func(context.Context, holdall.NamespaceID, []holdall.BlockID) ([]holdall.BlockID, error)) ([][]byte, error) {
+func (b *blockServer) each(ctx context.Context, in list, f func(IDs, context.Context, holdall.NamespaceID, []holdall.BlockID) ([]holdall.BlockID, error)) ([][]byte, error) {
+	if b.server.cfg.IDs == nil {
+		return nil, absent("blocks by name")
+	}
 	raw := in.GetIds()
 	if len(raw) > holdall.MaxIDsPerCall {
 		return nil, fmt.Errorf("%d ids in one call, the most is %d: %w", len(raw), holdall.MaxIDsPerCall, holdall.ErrInvalid)
@@ -231,7 +234,7 @@ func (b *blockServer) each(ctx context.Context, in list, f func(context.Context,
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	named, err := f(ctx, ns, ids)
+	named, err := f(b.server.cfg.IDs, ctx, ns, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +273,10 @@ func (b *blockServer) namespace(name string) (holdall.NamespaceID, error) {
 	if name == holdall.DefaultNamespaceName {
 		return holdall.DefaultNamespace, nil
 	}
-	id, err := b.server.cfg.Namespaces.NamespaceID(name)
+	id, err := holdall.SystemNamespace, error(nil)
+	if b.server.cfg.Namespaces != nil {
+		id, err = b.server.cfg.Namespaces.NamespaceID(name)
+	}
 	switch {
 	case errors.Is(err, holdall.ErrNotFound) || err == nil && id == holdall.SystemNamespace:
 		return 0, fmt.Errorf("namespace %q: there is none of this name, and none is made by use: %w", name, holdall.ErrInvalid)

@@ -75,10 +75,14 @@ type Namespaces interface {
 	NamespaceID(name string) (holdall.NamespaceID, error)
 }
 
-// Cell answers for the whole cell and for the process.
+// Process answers for the server's process.
+type Process interface {
+	ProcessStats(ctx context.Context) (client.ProcessStats, error)
+}
+
+// Cell answers for the whole cell.
 type Cell interface {
 	CellStatus(ctx context.Context) (client.CellStatus, error)
-	ProcessStats(ctx context.Context) (client.ProcessStats, error)
 	PurgeStatus(ctx context.Context) (client.PurgeStatus, error)
 	ReleasePurge(ctx context.Context) error
 }
@@ -112,14 +116,16 @@ type Metadata interface {
 	ReleaseMetadata(ctx context.Context) error
 }
 
-// Config says what a Server serves. Put, Get, IDs and Namespaces must be set.
-// What is nil of the operators' part is UNIMPLEMENTED.
+// Config says what a Server serves. Put and Get must be set. The methods of an
+// interface that is nil are UNIMPLEMENTED; without Namespaces there is only
+// "default".
 type Config struct {
 	Put        Putter
 	Get        Getter
 	IDs        IDs
 	Namespaces Namespaces
 
+	Process  Process
 	Cell     Cell
 	Disks    Disks
 	Volumes  Volumes
@@ -142,8 +148,6 @@ func (cfg Config) Validate() error {
 	}
 	rule(cfg.Put != nil, "Put: must be set")
 	rule(cfg.Get != nil, "Get: must be set")
-	rule(cfg.IDs != nil, "IDs: must be set")
-	rule(cfg.Namespaces != nil, "Namespaces: must be set")
 	rule(cfg.ReceiveTimeout >= 0 && cfg.ReceiveTimeout <= maxDeadline,
 		"ReceiveTimeout: %v, must be at most %v", cfg.ReceiveTimeout, maxDeadline)
 	return errors.Join(faults...)

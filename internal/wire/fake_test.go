@@ -332,7 +332,7 @@ func newFront(t testing.TB, change func(*Config)) *front {
 	f := &front{t: t, lis: bufconn.Listen(1 << 20), cell: newFakeCell(), ops: &fakeOperators{}}
 	cfg := Config{
 		Put: f.cell, Get: f.cell, IDs: f.cell, Namespaces: f.cell,
-		Cell: f.ops, Disks: f.ops, Volumes: f.ops, Metadata: f.ops,
+		Process: f.ops, Cell: f.ops, Disks: f.ops, Volumes: f.ops, Metadata: f.ops,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
