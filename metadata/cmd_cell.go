@@ -119,6 +119,21 @@ func (c *raiseCell) run(t *tx) (result, error) {
 	}
 	t.sys.Incarnation = max(t.sys.Incarnation, c.Above) + 1
 	t.sys.Quarantine = c.Reason
+	// Whoever held a lease holds it no more: the state may be older than what it
+	// has written since.
+	for row, err := range volumes(t.b) {
+		if err != nil {
+			return nil, &fault{err}
+		}
+		if row.State != holdall.VolumeOpen {
+			continue
+		}
+		v, err := t.volume(row.ID)
+		if err != nil {
+			return nil, err
+		}
+		t.raise(v)
+	}
 	return &numberResult{uint64(t.sys.Incarnation)}, nil
 }
 

@@ -52,4 +52,16 @@ func (s *logStore) GetUint64(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(v), nil
 }
 
+// raiseTerm makes the term at least that of the state. It is below only where a
+// state came without a log, by a restore or a rebuild: new entries must not
+// carry older terms than those before them.
+func (s *logStore) raiseTerm(term uint64) error {
+	key := []byte("CurrentTerm") // what Raft calls it
+	now, err := s.GetUint64(key)
+	if err != nil || now >= term {
+		return err
+	}
+	return s.SetUint64(key, term)
+}
+
 func stableKey(key []byte) []byte { return append([]byte{stablePrefix}, key...) }

@@ -68,7 +68,11 @@ func openReplica(ctx context.Context, cfg Config) (_ *replica, err error) {
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if r.dir, err = openDataDir(cfg.FS, cfg.Dir, cfg.Bootstrap || cfg.join); err != nil {
+	use := useDir
+	if cfg.Bootstrap || cfg.join {
+		use = makeOne
+	}
+	if r.dir, err = openDataDir(cfg.FS, cfg.Dir, use); err != nil {
 		return nil, err
 	}
 	if err := r.openFiles(); err != nil {
@@ -110,7 +114,10 @@ func (r *replica) openFiles() error {
 	r.fsm.log = r.log
 	p := st.flushed.Load()
 	r.fsm.applied.advance(p.index)
-	return r.log.joinState(p)
+	if err := r.log.joinState(p); err != nil {
+		return err
+	}
+	return r.log.raiseTerm(p.term)
 }
 
 // startRaft starts Raft on state and log. A new cell's log begins with its

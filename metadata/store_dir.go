@@ -42,11 +42,20 @@ type dataDir struct {
 	next  atomic.Int64 // highest number of a directory made
 }
 
-// openDataDir takes the directory at path for this process, and makes it if
-// create is set. Absent or empty without create is ErrNotFound; owned by
-// another process is ErrRefused.
-func openDataDir(fs vfs.FS, path string, create bool) (*dataDir, error) {
-	if create {
+// dirUse says what a directory is opened for.
+type dirUse int
+
+const (
+	useDir  dirUse = iota // there must be a cell
+	makeOne               // or one is begun, if there is nothing
+	fillDir               // there must be nothing; the caller makes a state, then calls point
+)
+
+// openDataDir takes the directory at path for this process. One without a cell
+// where there must be one is ErrNotFound; one with a cell where there must be
+// none, or that another process has taken, is ErrRefused.
+func openDataDir(fs vfs.FS, path string, use dirUse) (*dataDir, error) {
+	if use != useDir {
 		if err := makeDir(fs, path); err != nil {
 			return nil, fmt.Errorf("metadata: make %s: %w: %w", path, err, holdall.ErrUnavailable)
 		}
@@ -58,7 +67,7 @@ func openDataDir(fs vfs.FS, path string, create bool) (*dataDir, error) {
 		return nil, fmt.Errorf("metadata: %s is in use by another process (or cannot be locked: %w): %w", path, err, holdall.ErrRefused)
 	}
 	d := &dataDir{fs: fs, path: path, lock: lock}
-	if err := d.load(create); err != nil {
+	if err := d.load(use); err != nil {
 		d.Close()
 		return nil, err
 	}
@@ -66,7 +75,7 @@ func openDataDir(fs vfs.FS, path string, create bool) (*dataDir, error) {
 }
 
 // load finds the present state and removes what is left over from a crash.
-func (d *dataDir) load(create bool) error {
+func (d *dataDir) load(use dirUse) error {
 	names, err := d.fs.List(d.path)
 	if err != nil {
 		return fmt.Errorf("metadata: list %s: %w: %w", d.path, err, holdall.ErrUnavailable)
@@ -77,15 +86,17 @@ func (d *dataDir) load(create bool) error {
 	hasLog, hasState := false, false
 	for _, name := range names {
 		hasLog = hasLog || name == logName
-		hasState = hasState || name == d.state
+		hasState = hasState || (d.state != "" && name == d.state)
 		d.count(name)
 	}
 	switch {
+	case use == fillDir && (d.state != "" || hasLog):
+		return fmt.Errorf("metadata: there is a cell in %s already: move it away first: %w", d.path, holdall.ErrRefused)
 	case d.state == "" && hasLog, d.state != "" && hasLog && !hasState:
 		return fmt.Errorf("metadata: %s has a log but no state: restore a backup, or rebuild: %w", d.path, holdall.ErrCorrupt)
-	case d.state == "" && !create, d.state != "" && !hasState && !create:
+	case use == useDir && !hasState:
 		return fmt.Errorf("metadata: there is no cell in %s: %w", d.path, holdall.ErrNotFound)
-	case d.state == "":
+	case use == makeOne && d.state == "":
 		if err := d.point(d.newName(statePrefix)); err != nil {
 			return err
 		}

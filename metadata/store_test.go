@@ -71,15 +71,24 @@ func testVolume(t testing.TB, s *Store) Volume {
 	return v
 }
 
-// stripeOf returns the commit of stripe number n of v, with the blocks ids, one
-// sector each.
+// stripeBytes is what a stripe of stripeOf takes of each member.
+const stripeBytes = 17 * 4096
+
+// stripeOf returns the commit of stripe number n of v, with at most 16 blocks of
+// a sector each.
 func stripeOf(v *Volume, n uint64, ids ...holdall.BlockID) StripeCommit {
-	c := StripeCommit{Volume: v.ID, Epoch: v.Epoch, Stripe: n, PackBytes: int64(len(ids)) * 4096, ShardBytes: 8192 * int64(len(v.Members))}
+	c := StripeCommit{
+		Volume: v.ID, Epoch: v.Epoch, Stripe: n,
+		PackBytes: int64(len(ids)) * 4096, ShardBytes: stripeBytes * int64(len(v.Members)),
+	}
 	for range v.Members {
-		c.Ends = append(c.Ends, int64(n)*8192)
+		c.Ends = append(c.Ends, int64(n)*stripeBytes)
 	}
 	for i, id := range ids {
-		c.Blocks = append(c.Blocks, PutBlock{Namespace: holdall.DefaultNamespace, ID: id, Member: 0, Offset: int64(n)*8192 + int64(i)*4096, Length: 4096})
+		c.Blocks = append(c.Blocks, PutBlock{
+			Namespace: holdall.DefaultNamespace, ID: id, Member: 0, Length: 4096,
+			Offset: int64(n-1)*stripeBytes + holdall.RecordHeaderSize + int64(i)*4096,
+		})
 	}
 	return c
 }

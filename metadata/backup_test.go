@@ -1,0 +1,316 @@
+package metadata
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/holdall/holdall"
+)
+
+// commitStripes commits stripes first to last of v, of three blocks each.
+func commitStripes(t testing.TB, s *Store, v *Volume, first, last uint64) {
+	t.Helper()
+	for n := first; n <= last; n++ {
+		if _, err := s.CommitStripe(context.Background(), stripeOf(v, n, testID(3*n), testID(3*n+1), testID(3*n+2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func dumpOf(t testing.TB, dump func(*bytes.Buffer) error) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := dump(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func storeDump(t testing.TB, s *Store) string {
+	return dumpOf(t, func(b *bytes.Buffer) error { return s.Dump(context.Background(), b) })
+}
+
+func TestRestoreBringsBackTheBackupInQuarantine(t *testing.T) {
+	ctx := context.Background()
+	fs := vfs.NewMem()
+	cfg := testConfig(t, fs)
+	s := openTest(t, cfg)
+	v := testVolume(t, s)
+	commitStripes(t, s, &v, 1, 20)
+	m, err := s.Backup(ctx, "/backups/monday")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Blocks != 60 {
+		t.Errorf("backup counts %d blocks, want 60", m.Blocks)
+	}
+	before, _ := s.Cell()
+	commitStripes(t, s, &v, 21, 30)
+	if _, err := s.Backup(ctx, "/backups/monday"); !errors.Is(err, holdall.ErrRefused) {
+		t.Errorf("backup over a backup: %v", err)
+	}
+	if _, err := Restore(ctx, "/backups/monday", cfg); !errors.Is(err, holdall.ErrRefused) {
+		t.Errorf("restore over a cell that is open: %v", err)
+	}
+	closeTest(t, s)
+	if _, err := Restore(ctx, "/backups/monday", cfg); !errors.Is(err, holdall.ErrRefused) {
+		t.Errorf("restore over a cell: %v", err)
+	}
+
+	cfg.Dir, cfg.Bootstrap, cfg.NodeID = "/restored", false, "another"
+	c, err := Restore(ctx, "/backups/monday", cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ID != before.ID || c.Incarnation != before.Incarnation+1 || c.Quarantine == "" {
+		t.Errorf("restored %+v of %+v", c, before)
+	}
+	s = openTest(t, cfg)
+	for n := uint64(1); n <= 30; n++ {
+		if b := found(t, s, testID(3*n)); b.Live() != (n <= 20) {
+			t.Errorf("stripe %d after restore: %+v", n, b)
+		}
+	}
+	if _, err := s.CommitStripe(ctx, stripeOf(&v, 21, testID(1000))); !errors.Is(err, holdall.ErrStale) {
+		t.Errorf("commit under an epoch from before the restore: %v", err)
+	}
+	if w := testVolume(t, s); w.ID.Incarnation() != c.Incarnation {
+		t.Errorf("new volume %v, want incarnation %d", w.ID, c.Incarnation)
+	}
+	if err := s.ReleaseQuarantine(ctx); err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, s)
+	s = openTest(t, cfg)
+	defer closeTest(t, s)
+	if c, err := s.Cell(); err != nil || c.Quarantine != "" {
+		t.Errorf("released: %+v, %v", c, err)
+	}
+}
+
+func TestRestoreRefusesADamagedBackup(t *testing.T) {
+	ctx := context.Background()
+	fs := vfs.NewMem()
+	cfg := testConfig(t, fs)
+	s := openTest(t, cfg)
+	v := testVolume(t, s)
+	commitStripes(t, s, &v, 1, 5)
+	m, err := s.Backup(ctx, "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeTest(t, s)
+	cfg.Dir = "/restored"
+	for _, f := range m.Files {
+		if f.Size == 0 {
+			continue
+		}
+		path := "/b/state/" + f.Name
+		flip := func() {
+			file, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			var b [1]byte
+			at := f.Size / 2
+			if _, err := file.ReadAt(b[:], at); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := file.WriteAt([]byte{b[0] ^ 1}, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flip()
+		if _, err := Restore(ctx, "/b", cfg); !errors.Is(err, holdall.ErrCorrupt) {
+			t.Errorf("%s damaged: %v", f.Name, err)
+		}
+		flip()
+	}
+	if err := fs.Remove("/b/manifest.json"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(ctx, "/b", cfg); !errors.Is(err, holdall.ErrNotFound) {
+		t.Errorf("no manifest: %v", err)
+	}
+	if _, err := OpenReadOnly("/restored", fs); !errors.Is(err, holdall.ErrNotFound) {
+		t.Errorf("failed restores left something: %v", err)
+	}
+}
+
+// TestReadOnlyAppliesTheTailInMemory reads what a crash left: entries that are
+// in the log alone.
+func TestReadOnlyAppliesTheTailInMemory(t *testing.T) {
+	ctx := context.Background()
+	fs := vfs.NewCrashableMem()
+	cfg := testConfig(t, fs)
+	s := openTest(t, cfg)
+	v := testVolume(t, s)
+	commitStripes(t, s, &v, 1, 10)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	commitStripes(t, s, &v, 11, 20)
+	if _, err := s.Delete(ctx, holdall.DefaultNamespace, []holdall.BlockID{testID(3), testID(60)}); err != nil {
+		t.Fatal(err)
+	}
+	want := storeDump(t, s)
+	image := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 30, RNG: rand.New(rand.NewPCG(1, 1))})
+	closeTest(t, s)
+
+	before := image.String()
+	r, err := OpenReadOnly(cfg.Dir, image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dumpOf(t, func(b *bytes.Buffer) error { return r.Dump(b) }); got != want {
+		t.Errorf("offline dump differs from the one before the crash:\n%s\nwant\n%s", got, want)
+	}
+	if r.Tail != 11 {
+		t.Errorf("applied %d entries of the log, want 11", r.Tail)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if after := image.String(); after != before {
+		t.Errorf("reading changed the directory:\n%s\nwas\n%s", after, before)
+	}
+	for line := range strings.Lines(want) {
+		var row struct {
+			Table string `json:"table"`
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil || row.Table == "" {
+			t.Errorf("line %q: table %q, %v", line, row.Table, err)
+		}
+	}
+}
+
+func TestReadOnlyRefusesARunningServer(t *testing.T) {
+	cfg := testConfig(t, nil)
+	cfg.Dir = t.TempDir()
+	s := openTest(t, cfg)
+	if _, err := OpenReadOnly(cfg.Dir, nil); !errors.Is(err, holdall.ErrRefused) {
+		t.Errorf("read while a server runs: %v", err)
+	}
+	want := storeDump(t, s)
+	closeTest(t, s)
+	r, err := OpenReadOnly(cfg.Dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got := dumpOf(t, func(b *bytes.Buffer) error { return r.Dump(b) }); got != want {
+		t.Errorf("dump of a closed store:\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestRebuildReplaysToTheSameState makes a cell, writes down what its disks and
+// its journal would hold, and rebuilds it from that.
+func TestRebuildReplaysToTheSameState(t *testing.T) {
+	ctx := context.Background()
+	fs := vfs.NewMem()
+	cfg := testConfig(t, fs)
+	s := openTest(t, cfg)
+	v := testVolume(t, s)
+	commitStripes(t, s, &v, 1, 10)
+	for _, do := range []error{
+		second(s.Delete(ctx, holdall.DefaultNamespace, []holdall.BlockID{testID(3), testID(4), testID(5)})),
+		second(s.Undelete(ctx, holdall.DefaultNamespace, []holdall.BlockID{testID(4)})),
+		second(s.Claim(ctx, holdall.DefaultNamespace, []holdall.BlockID{testID(5)})),
+	} {
+		if do != nil {
+			t.Fatal(do)
+		}
+	}
+	disks, err := s.Disks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := s.Changes(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := s.Cell()
+	var want []Block
+	for n := uint64(3); n < 33; n++ {
+		want = append(want, found(t, s, testID(n)))
+	}
+	closeTest(t, s)
+
+	cfg.Dir, cfg.Bootstrap = "/rebuilt", false
+	b, err := NewRebuilder(cfg, RebuildConfig{Cell: old.ID, Incarnation: old.Incarnation, Retention: DefaultRetention, Reason: "rebuilt from disks"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range disks {
+		if err := b.AddDisk(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := v
+	made.Last, made.Rows, made.Bytes, made.Live, made.Packs, made.Shards = 0, 0, 0, 0, 0, 0
+	made.Members = slices.Clone(v.Members)
+	for m := range made.Members {
+		made.Members[m].End = 0
+	}
+	if err := b.AddVolume(made); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes {
+		if c.Kind == ChangeStripe {
+			stripe := FoundStripe{StripeCommit: stripeOf(&v, c.Stripe, testID(3*c.Stripe), testID(3*c.Stripe+1), testID(3*c.Stripe+2)), Journaled: true, Time: c.Time}
+			if _, err := b.AddStripe(stripe); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Replay([]Change{c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Seal(v.ID); err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ID != old.ID || c.Incarnation != old.Incarnation+1 || c.Quarantine != "rebuilt from disks" {
+		t.Errorf("rebuilt %+v of %+v", c, old)
+	}
+	s = openTest(t, cfg)
+	defer closeTest(t, s)
+	for i := range want {
+		if got := found(t, s, want[i].ID); got != want[i] {
+			t.Errorf("rebuilt %+v, was %+v", got, want[i])
+		}
+	}
+	if got, err := s.Volume(v.ID); err != nil || got.State != holdall.VolumeSealed || got.Last != 10 || got.Rows != 30 {
+		t.Errorf("rebuilt volume %+v, %v", got, err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestAbortedRebuildLeavesNothing(t *testing.T) {
+	fs := vfs.NewMem()
+	cfg := testConfig(t, fs)
+	b, err := NewRebuilder(cfg, RebuildConfig{Cell: holdall.CellID{1}, Retention: time.Hour, Reason: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Bootstrap = false
+	if _, err := Open(context.Background(), cfg); !errors.Is(err, holdall.ErrNotFound) {
+		t.Errorf("after an abort: %v", err)
+	}
+}
