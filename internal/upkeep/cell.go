@@ -1,0 +1,74 @@
+package upkeep
+
+import (
+	"context"
+	"time"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/volume"
+)
+
+// Tables is what upkeep reads of metadata. *metadata.Store is one.
+type Tables interface {
+	Cell() (metadata.Cell, error)
+	Volumes() ([]metadata.Volume, error)
+	Disks() ([]metadata.Disk, error)
+	Lookup(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID, linearizable bool) ([]metadata.Block, error)
+}
+
+// Referee is what a free asks last. *metadata.Store is one.
+type Referee interface {
+	// Linearize returns when reads see everything that was acknowledged before
+	// the call.
+	Linearize(ctx context.Context) error
+	Volume(id holdall.VolumeID) (metadata.Volume, error)
+}
+
+// Volumes is what upkeep changes about volumes. *metadata.Store is one.
+type Volumes interface {
+	MarkFooter(ctx context.Context, id holdall.VolumeID, member uint8) error
+	FreeVolume(ctx context.Context, id holdall.VolumeID, epoch holdall.Epoch) (metadata.Volume, error)
+	MarkFreed(ctx context.Context, id holdall.VolumeID, member uint8) error
+}
+
+// Trash is the blocks that wait for their retention to end. *metadata.Store is
+// one.
+type Trash interface {
+	// Trash returns up to limit blocks that have been in trash since before a
+	// time, the oldest first.
+	Trash(before time.Time, limit int) ([]metadata.Trashed, error)
+	Purge(ctx context.Context, keys []metadata.BlockKey) (metadata.PurgeResult, error)
+}
+
+// Journal is the changes that no block on disks lists yet. *metadata.Store is
+// one.
+type Journal interface {
+	Changes(limit int) ([]metadata.Change, error)
+	FlushChanges(ctx context.Context, upTo uint64) error
+}
+
+// Extents is what volume servers do for upkeep. *volume.Server is one.
+type Extents interface {
+	ReadChecked(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, rec int64, off, n int) (buffer.View, error)
+	Stripes(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, each func(holdall.Stripe) error) error
+	Seal(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, epoch holdall.Epoch, last uint64, end int64) error
+	Trash(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID) error
+	Free(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID) error
+}
+
+// Disks tells how full the disks are. *volume.Server is one.
+type Disks interface {
+	Status() []volume.DiskStatus
+}
+
+// Blocks is what gateways do for upkeep. *gateway.Gateway is one.
+type Blocks interface {
+	// PutSystem stores data as a block of the system namespace. It is durable
+	// and committed when PutSystem returns nil.
+	PutSystem(ctx context.Context, data []byte) error
+
+	// SealVolumes ends appends to volumes, and returns those that were open.
+	SealVolumes(ctx context.Context, ids []holdall.VolumeID) ([]holdall.VolumeID, error)
+}
