@@ -162,6 +162,12 @@ func (g *Gateway) Stat(ctx context.Context, ns holdall.NamespaceID, id holdall.B
 	}
 	if agreed != nil {
 		st.Stripe, st.Shard = agreed.Number, holdall.MemberShard(agreed.Number, int(at.Member), n)
+		st.ShardsTotal = 0
+		for _, p := range agreed.Shards {
+			if p.Length > 0 { // an absent pack is missing nowhere
+				st.ShardsTotal++
+			}
+		}
 	}
 	return st, nil
 }
