@@ -38,8 +38,14 @@ func lose(t testing.TB, dir, how string) {
 
 func (c *cell) awaitFailed(dirs ...string) {
 	c.t.Helper()
+	var states map[string]string
+	defer func() {
+		if c.t.Failed() {
+			c.t.Logf("disks: %v\n%s", states, c.server.stderr)
+		}
+	}()
 	took := c.eventually(5*time.Second, fmt.Sprintf("%d disks shown as failed", len(dirs)), func() bool {
-		states := c.disks()
+		states = c.disks()
 		for _, d := range dirs {
 			if states[d] != "failed" {
 				return false
