@@ -94,11 +94,20 @@ func (s *logStore) LastIndex() (uint64, error) {
 
 // GetLog reads the entry at index into log. It returns raft.ErrLogNotFound,
 // which Raft compares by identity, if there is none.
-func (s *logStore) GetLog(index uint64, log *raft.Log) error {
+func (s *logStore) GetLog(index uint64, log *raft.Log) (err error) {
 	if e, ok := s.tail.get(index); ok {
 		*log = e
 		return nil
 	}
+	defer func() {
+		// A goroutine of Raft that reports the age of the log is not waited for
+		// when Raft stops; reading a closed Pebble panics.
+		if p := recover(); p == pebble.ErrClosed {
+			err = pebble.ErrClosed
+		} else if p != nil {
+			panic(p)
+		}
+	}()
 	v, closer, err := s.db.Get(logKey(index))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return raft.ErrLogNotFound
@@ -123,8 +132,10 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.mu.Lock()
 	end, empty := s.last, s.first == 0
 	s.mu.Unlock()
-	if last-first != uint64(len(logs)-1) || (!empty && first != end+1) {
-		return fmt.Errorf("metadata log: entries %d to %d do not follow entry %d: %w", first, last, end, holdall.ErrInvalid)
+	for i, l := range logs {
+		if l.Index != first+uint64(i) || (!empty && first != end+1) {
+			return fmt.Errorf("metadata log: entry %d among %d to %d does not follow entry %d: %w", l.Index, first, last, end, holdall.ErrInvalid)
+		}
 	}
 	b := s.db.NewBatch()
 	defer b.Close()
