@@ -25,6 +25,7 @@ type Disk struct {
 	mu      sync.RWMutex // guards all below to tables, extents included; never held across I/O
 	cat     *catalog
 	held    zoneSet // zones without an owner that may not be given yet: to be reset, or being given
+	lowest  uint32  // every zone below it has an owner or is held
 	mounted bool    // Mount succeeded since the disk was opened
 	failure string  // why writes stopped; "" = they did not
 	hook    func(holdall.DiskID, string)
@@ -118,7 +119,7 @@ func OpenDisk(_ context.Context, dev Device, cfg DiskConfig) (*Disk, error) {
 	}
 	d := &Disk{
 		dev: dev, cfg: cfg, ident: id, note: s.torn, cat: s.state,
-		zoneCap: id.ZoneSize - SectorSize,
+		zoneCap: id.ZoneSize - SectorSize, lowest: superZones,
 		log:     cfg.Logger.With("disk", id.Disk.String(), "path", cfg.Path),
 		m:       cfg.Metrics.disk(id.Disk.String()),
 		tables:  newTableCache(cfg.TableCache),
@@ -239,7 +240,7 @@ func (d *Disk) Status() DiskStatus {
 // usableZones returns how many zones the disk can manage: all, unless they are
 // so small that a checkpoint of that many would not fit one.
 func (d *Disk) usableZones(g Geometry) int {
-	return int(min(int64(g.Zones), maxZones, (g.ZoneSize-3*SectorSize)/checkpointPerZone+superZones))
+	return int(min(int64(g.Zones), maxZones, (g.ZoneSize/2-SectorSize)/checkpointPerZone+superZones))
 }
 
 // bytes returns what was written for e. d.mu is held.

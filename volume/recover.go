@@ -275,21 +275,25 @@ func (d *Disk) settlePointers(e *extent, x *index) error {
 	return nil
 }
 
-// finish closes the extent's last zone, if it is part-written, so that it no
-// longer counts as open. Only the writer calls it. Before the mount nothing is
-// written: then Mount does it.
+// finish closes the extent's last zone, so that it no longer counts as open.
+// Only the writer calls it. Before the mount nothing is written: then Mount
+// does it.
 func (d *Disk) finish(e *extent) {
 	if d.mayWrite() != nil {
 		d.w.unfinished = append(d.w.unfinished, e)
 		return
 	}
-	if len(e.zones) == 0 {
-		return
+	if err := d.finishZone(int(e.zones[len(e.zones)-1])); err != nil {
+		_ = d.broken(err)
 	}
-	zone := int(e.zones[len(e.zones)-1])
+}
+
+// finishZone closes a zone, if it is part-written.
+func (d *Disk) finishZone(zone int) error {
 	if at, known := d.dev.WritePointer(zone); known && at > 0 && at < d.ident.ZoneSize {
 		if err := d.dev.Finish(zone); err != nil {
-			_ = d.broken(fmt.Errorf("disk %v: finish zone %d: %w", d.ident.Disk, zone, err))
+			return fmt.Errorf("disk %v: finish zone %d: %w", d.ident.Disk, zone, err)
 		}
 	}
+	return nil
 }

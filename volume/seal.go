@@ -57,7 +57,9 @@ func (d *Disk) seal(e *extent, epoch holdall.Epoch, last uint64, end int64) erro
 	h := FooterHeader{Cell: d.ident.Cell, Disk: d.ident.Disk, Extent: e.id, Offset: o.tail, Epoch: epoch, Last: last, Scheme: e.scheme,
 		RecordsEnd: t.ends[e.id.Member], Count: uint32(t.count), Body: uint32(len(t.buf)), BodySum: checksum(t.buf), Running: t.running}
 	if o.torn != "" {
-		d.finish(e)
+		if err := d.finishZone(int(e.zones[len(e.zones)-1])); err != nil { // a zone whose write failed need not take this
+			d.log.Warn("torn zone stays open", "extent", e.id.String(), "error", err)
+		}
 		h.Offset = int64(len(e.zones)) * d.zoneCap
 	}
 	zones, err := d.allocate(d.zonesFor(h.Offset+h.size()) - len(e.zones)) // 1

@@ -34,6 +34,12 @@ type superLog struct {
 	bad  [superZones]bool // zones where a call failed: not written again
 }
 
+// most is how many changes one entry takes: no more than fill the half of a
+// zone that a checkpoint leaves.
+func (l *superLog) most() int {
+	return int(min(maxFrameChanges, (l.ident.ZoneSize/2-frSize)/(chSize+maxReason)))
+}
+
 // commit makes changes durable: all of them or, after a crash, none. c is the
 // state before them; the caller applies them to it after commit returned nil.
 func (l *superLog) commit(c *catalog, changes []change) error {
@@ -72,8 +78,8 @@ func (l *superLog) checkpoint(c *catalog) error {
 	}
 	body := encodeCheckpoint(c)
 	f := frame{kind: frameCheckpoint, base: l.seq + 1, zone: uint32(other)}
-	if frSize+int64(len(body))+2*SectorSize > l.ident.ZoneSize {
-		return fmt.Errorf("disk %v: superblock: checkpoint of %d bytes does not fit a zone: %w", l.ident.Disk, len(body), holdall.ErrDiskFull)
+	if f.body = uint32(len(body)); f.size() > l.ident.ZoneSize/2 {
+		return fmt.Errorf("disk %v: superblock: checkpoint of %d bytes does not fit half a zone: %w", l.ident.Disk, len(body), holdall.ErrDiskFull)
 	}
 	l.off = 0
 	if err := l.write(&f, other, body); err != nil { // 2

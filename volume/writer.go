@@ -174,19 +174,25 @@ func (d *Disk) write() {
 }
 
 // commit makes changes, and those deferred, durable in the superblock log, then
-// applies them. An error other than ErrDiskFull has stopped the disk. Only the
-// writer calls it.
+// applies them: in one entry unless they are very many. An error other than
+// ErrDiskFull has stopped the disk. Only the writer calls it.
 func (d *Disk) commit(changes ...change) error {
+	applied := len(d.w.deferred)
 	all := append(d.w.deferred, changes...)
-	if err := d.w.super.commit(d.cat, all); err != nil {
-		return d.broken(err)
+	for len(all) > 0 {
+		some := all[:min(len(all), d.w.super.most())]
+		if err := d.w.super.commit(d.cat, some); err != nil {
+			return d.broken(err)
+		}
+		all = all[len(some):]
+		d.mu.Lock()
+		for i := min(applied, len(some)); i < len(some); i++ {
+			d.applyLocked(&some[i])
+		}
+		d.mu.Unlock()
+		applied -= min(applied, len(some))
 	}
 	d.w.deferred = d.w.deferred[:0]
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range changes {
-		d.applyLocked(&changes[i])
-	}
 	return nil
 }
 
@@ -275,10 +281,13 @@ func (d *Disk) sync() error {
 // Only the writer calls it.
 func (d *Disk) allocate(n int) ([]uint32, error) {
 	total := uint32(d.usableZones(d.dev.Geometry()))
+	if n <= 0 {
+		return nil, nil
+	}
 	var zones []uint32
 	d.mu.Lock()
-	for z := uint32(superZones); z < total && len(zones) < n; z++ {
-		if !d.cat.owned.has(z) && !d.held.has(z) {
+	for ; d.lowest < total && len(zones) < n; d.lowest++ {
+		if z := d.lowest; !d.cat.owned.has(z) && !d.held.has(z) {
 			zones = append(zones, z)
 			d.held.add(z)
 		}
@@ -306,6 +315,9 @@ func (d *Disk) release(zones []uint32) {
 	defer d.mu.Unlock()
 	for _, z := range zones {
 		d.held.remove(z)
+		if !d.cat.owned.has(z) {
+			d.lowest = min(d.lowest, z)
+		}
 	}
 }
 
