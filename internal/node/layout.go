@@ -11,9 +11,9 @@ import (
 
 // Defaults of a cell that nobody configured.
 const (
-	defaultDisks    = 9         // rs-6-3, one disk a shard
-	defaultZone     = 256 << 20 // bytes: the zones of SMR disks
-	defaultDirZone  = 16 << 20  // bytes: nine directories on one filesystem are for trying out
+	defaultDisks    = 9                 // rs-6-3, one disk a shard
+	defaultZone     = 256 << 20         // bytes: the zones of SMR disks
+	defaultDirZone  = 16 << 20          // bytes: nine directories on one filesystem are for trying out
 	defaultDiskGlob = "disk-[0-9][0-9]" // and nothing else: disk-02.away is not a disk
 )
 
