@@ -94,6 +94,9 @@ func loseDisks(t *testing.T, hows []string) {
 		t.Fatal(err)
 	}
 	c.awaitFailed(c.diskDirs[6])
+	c.kill() // what the server has in memory must not flatter it
+	c.start()
+	c.awaitFailed(c.diskDirs[0], c.diskDirs[2], c.diskDirs[4], c.diskDirs[6])
 	r := readAll(t.Context(), cl, before, 16)
 	t.Logf("with 4 disks gone: %v", r)
 	if r.notFound+r.other != 0 || r.unavailable == 0 {
