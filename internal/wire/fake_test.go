@@ -31,12 +31,12 @@ type fakeCell struct {
 	fail   error         // not nil: what every call answers
 	panics bool
 
-	mu       sync.Mutex // guards all below
-	blocks   map[holdall.BlockID][]byte
-	trash    map[holdall.BlockID][]byte
-	admitted int64 // bytes
-	most     int64 // the most ever admitted at once
-	refused  int
+	mu         sync.Mutex // guards all below
+	blocks     map[holdall.BlockID][]byte
+	trash      map[holdall.BlockID][]byte
+	admitted   int64 // bytes
+	most       int64 // the most ever admitted at once
+	admissions int
 }
 
 func newFakeCell() *fakeCell {
@@ -68,10 +68,10 @@ func (f *fakeCell) Admit(size int64) (Admission, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.admitted+size > f.limit {
-		f.refused++
 		return nil, &holdall.RetryAfter{Delay: 30 * time.Millisecond, Err: fmt.Errorf("%d of %d bytes in use: %w", f.admitted, f.limit, holdall.ErrExhausted)}
 	}
 	f.admitted += size
+	f.admissions++
 	f.most = max(f.most, f.admitted)
 	return &fakeAdmission{cell: f, size: size}, nil
 }
@@ -365,7 +365,7 @@ func newFront(t testing.TB, change func(*Config)) *front {
 func (f *front) dial(o client.Options) *client.Client {
 	f.t.Helper()
 	if o.Dialer == nil {
-		o.Dialer = func(ctx context.Context, _ string) (net.Conn, error) { return f.lis.DialContext(ctx) }
+		o.Dialer = f.dialer()
 	}
 	c, err := client.Dial(o, "cell:1")
 	if err != nil {
@@ -373,6 +373,10 @@ func (f *front) dial(o client.Options) *client.Client {
 	}
 	f.t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func (f *front) dialer() func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, _ string) (net.Conn, error) { return f.lis.DialContext(ctx) }
 }
 
 func (f *front) ctx() context.Context {
