@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/volume"
 )
@@ -51,8 +50,7 @@ type Journal interface {
 
 // Extents is what volume servers do for upkeep. *volume.Server is one.
 type Extents interface {
-	ReadChecked(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, rec int64, off, n int) (buffer.View, error)
-	Stripes(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, each func(holdall.Stripe) error) error
+	shards
 	Seal(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, epoch holdall.Epoch, last uint64, end int64) error
 	Trash(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID) error
 	Free(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID) error

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/client"
+	"github.com/holdall/holdall/internal/node"
+)
+
+func (c *cli) metadataCommand() *cobra.Command {
+	return noun("metadata", "Dump, back up, restore and rebuild the metadata", "  holdall metadata backup cell.tar",
+		c.metadataDump(), c.metadataBackup(), c.metadataRestore(), c.metadataRebuild(), c.metadataRelease())
+}
+
+func (c *cli) metadataDump() *cobra.Command {
+	return c.remoteCommand(&cobra.Command{
+		Use:     "dump",
+		Short:   "Print every row of the metadata, of one moment, as JSON lines",
+		Example: "  holdall metadata dump | grep '\"table\":\"disks\"'",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, cl *client.Client, _ []string) error {
+		p := c.progress("dumping", "B", 0)
+		defer p.finish()
+		out := bufio.NewWriterSize(c.out, 256<<10)
+		return errors.Join(cl.DumpMetadata(ctx, &countingWriter{out, p}), out.Flush())
+	})
+}
+
+// countingWriter tells a progress how much went by.
+type countingWriter struct {
+	w io.Writer
+	p *progress
+}
+
+// Write writes p.
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.p.add(int64(n))
+	return n, err
+}
+
+func (c *cli) metadataBackup() *cobra.Command {
+	return c.remoteCommand(&cobra.Command{
+		Use:     "backup FILE",
+		Short:   "Write a consistent backup of the metadata to a tar file, while the cell serves",
+		Long:    "The file is whole only if this exits with 0: it takes its name then. Blocks are not\nin it; they are on the disks.",
+		Example: "  holdall metadata backup cell.tar",
+		Args:    cobra.ExactArgs(1),
+	}, func(ctx context.Context, cl *client.Client, args []string) error {
+		p := c.progress("backing up", "B", 0)
+		defer p.finish()
+		return writeFile(args[0], backupOf{ctx, cl, p})
+	})
+}
+
+// backupOf is a backup that can be written once.
+type backupOf struct {
+	ctx context.Context
+	cl  *client.Client
+	p   *progress
+}
+
+// WriteTo writes the archive.
+func (b backupOf) WriteTo(w io.Writer) (int64, error) {
+	return 0, b.cl.BackupMetadata(b.ctx, &countingWriter{w, b.p})
+}
+
+func (c *cli) metadataRestore() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make the metadata of a stopped cell what a backup says",
+		Long: "No server may run, and the data directory must hold no metadata. The cell is in\nquarantine afterwards: nothing is purged or freed, and a block that is not found is\n" +
+			"unavailable rather than gone, until `holdall metadata release`. Blocks put after the\nbackup was taken are not known to it; `metadata rebuild` finds them.",
+		Example: "  mv holdall-data/metadata holdall-data/metadata.old\n  holdall metadata restore cell.tar --data holdall-data",
+		Args:    cobra.ExactArgs(1),
+	}
+	settings := c.addSettings(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		cfg, err := c.load(settings)
+		if err != nil {
+			return err
+		}
+		dir, err := os.MkdirTemp("", "holdall-restore-*")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		if err := unpack(args[0], dir); err != nil {
+			return err
+		}
+		cell, err := node.RestoreMetadata(cmd.Context(), cfg, dir, c.quiet())
+		if err != nil {
+			return err
+		}
+		return c.emit(map[string]any{"cell": cell.ID, "incarnation": cell.Incarnation, "blocks": cell.Blocks, "quarantine": cell.Quarantine}, func(w io.Writer) {
+			fmt.Fprintf(w, "restored cell %v with %s blocks, incarnation %d, in quarantine\nnext: holdall serve, look at what is there, then holdall metadata release\n", cell.ID, count(cell.Blocks), cell.Incarnation)
+		})
+	}
+	return cmd
+}
+
+// unpack unpacks a backup's tar file into dir. Names that lead out of dir are
+// refused by os.Root.
+func unpack(file, dir string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for archive := tar.NewReader(f); ; {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s is not a backup, or not a whole one: %v: %w", file, err, holdall.ErrCorrupt)
+		}
+		switch h.Typeflag {
+		case tar.TypeDir:
+			err = root.MkdirAll(filepath.Clean(h.Name), 0o755)
+		case tar.TypeReg:
+			err = unpackFile(root, h.Name, archive)
+		default:
+			err = fmt.Errorf("has an entry %q of type %c: %w", h.Name, h.Typeflag, holdall.ErrCorrupt)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+}
+
+func unpackFile(root *os.Root, name string, from io.Reader) error {
+	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	f, err := root.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
+}
+
+const rebuildLong = `Makes the metadata of a stopped cell anew from its disks alone, which are only read.
+The data directory must hold no metadata: move it away first.
+
+Stripes and changes are replayed in the order of the change journal. What is younger
+than the journal's last block (at most a minute), and what the journal cannot place, is
+listed, one JSON line each, in the file --list. The cell is in quarantine afterwards:
+serve it, look at what is there, then run ` + "`holdall metadata release`."
+
+func (c *cli) metadataRebuild() *cobra.Command {
+	var fromDisks bool
+	var list string
+	cmd := &cobra.Command{
+		Use:     "rebuild --from-disks",
+		Short:   "Make the metadata of a stopped cell anew from its disks",
+		Long:    rebuildLong,
+		Example: "  mv holdall-data/metadata holdall-data/metadata.lost\n  holdall metadata rebuild --from-disks --data holdall-data",
+		Args:    cobra.NoArgs,
+	}
+	settings := c.addSettings(cmd.Flags())
+	cmd.Flags().BoolVar(&fromDisks, "from-disks", false, "say that this is meant")
+	cmd.Flags().StringVar(&list, "list", "", "file for what could not be placed (default DATA/rebuild.jsonl)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if !fromDisks {
+			return fmt.Errorf("say --from-disks to rebuild from the disks: %w", holdall.ErrInvalid)
+		}
+		cfg, err := c.load(settings)
+		if err != nil {
+			return err
+		}
+		if list == "" {
+			list = filepath.Join(cfg.Data, "rebuild.jsonl")
+		}
+		f, err := os.Create(list)
+		if err != nil {
+			return withNext(err, "give --data the directory of the cell, or --list another file")
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		bars := &steps{c: c}
+		report, cell, err := node.RebuildMetadata(cmd.Context(), cfg, node.RebuildOptions{Logger: c.quiet(), List: f, Progress: bars.show})
+		bars.end()
+		if err != nil {
+			return err
+		}
+		return c.emit(rebuildFacts(&report, &cell, list), func(w io.Writer) { printRebuild(w, &report, &cell, list) })
+	}
+	return cmd
+}
+
+// steps shows one progress bar after another.
+type steps struct {
+	c    *cli
+	name string
+	bar  *progress
+}
+
+func (s *steps) show(name string, done, total int) {
+	if name != s.name {
+		s.end()
+		s.name, s.bar = name, s.c.progress(name, "items", int64(total))
+	}
+	s.bar.set(int64(done), int64(total))
+}
+
+func (s *steps) end() {
+	if s.bar != nil {
+		s.bar.finish()
+		s.bar, s.name = nil, ""
+	}
+}
+
+func (c *cli) metadataRelease() *cobra.Command {
+	return c.remoteCommand(&cobra.Command{
+		Use:     "release",
+		Short:   "End the quarantine that follows restore and rebuild",
+		Long:    "From then on a block that is not found is gone, trash is purged and dead volumes\nare freed. Do this when you have seen that what came back is what you expect.",
+		Example: "  holdall metadata release",
+		Args:    cobra.NoArgs,
+	}, func(ctx context.Context, cl *client.Client, _ []string) error {
+		if err := cl.ReleaseMetadata(ctx); err != nil {
+			return err
+		}
+		return c.emit(map[string]bool{"released": true}, func(w io.Writer) { fmt.Fprintln(w, "the quarantine is over") })
+	})
+}

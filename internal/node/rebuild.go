@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/internal/config"
+	"github.com/holdall/holdall/internal/upkeep"
+	"github.com/holdall/holdall/metadata"
+)
+
+// RebuildOptions says how metadata is rebuilt.
+type RebuildOptions struct {
+	Logger   *slog.Logger                       // nil = slog.Default()
+	List     io.Writer                          // gets a JSON line for each thing that could not be put where it was
+	Progress func(step string, done, total int) // nil: not told
+}
+
+// RebuildMetadata makes the metadata of a cell anew from its disks alone. No
+// server may run on the data directory, which must hold no metadata. The disks
+// are only read. The cell is in quarantine afterwards.
+func RebuildMetadata(ctx context.Context, cfg *config.Config, o RebuildOptions) (upkeep.Report, metadata.Cell, error) {
+	n := offline(cfg, o.Logger)
+	report, cell, err := n.rebuild(ctx, o)
+	return report, cell, errors.Join(err, n.stop(context.WithoutCancel(ctx)))
+}
+
+// offline is a Node that only opens disks.
+func offline(cfg *config.Config, log *slog.Logger) *Node {
+	if log == nil {
+		log = slog.Default()
+	}
+	n := &Node{
+		cfg: cfg, log: log, registry: prometheus.NewRegistry(), newZone: zoneSize(cfg), pool: buffer.NewPool(cfg.Split().InFlight), started: time.Now(),
+		failures: make(chan diskFailure, 2*holdall.MaxDisksPerProcess), fatal: make(chan error, 1),
+	}
+	n.startVolumes()
+	return n
+}
+
+func (n *Node) rebuild(ctx context.Context, o RebuildOptions) (report upkeep.Report, cell metadata.Cell, err error) {
+	if n.dir, err = LockDataDir(n.cfg.Data, len(n.cfg.Disks) > 0); err != nil {
+		return report, cell, err
+	}
+	if n.dir.hasMetadata() {
+		return report, cell, fmt.Errorf("%s holds metadata, which a rebuild would replace; move it away first if it is lost for good (mv %s %s.old): %w",
+			n.dir.metadata(), n.dir.metadata(), n.dir.metadata(), holdall.ErrRefused)
+	}
+	marked, complete, err := n.dir.cell()
+	if err != nil {
+		return report, cell, err
+	}
+	if complete {
+		n.cell = marked
+	}
+	disks, err := n.openOffline(ctx)
+	if err != nil {
+		return report, cell, err
+	}
+	step := func(name string) func(done, total int) {
+		return func(done, total int) {
+			if o.Progress != nil {
+				o.Progress(name, done, total)
+			}
+		}
+	}
+	survey, err := upkeep.Look(ctx, n.volumes, n.cell, n.pool, step("reading volumes"))
+	if err != nil {
+		return report, cell, err
+	}
+	loader, err := metadata.NewRebuilder(
+		metadata.Config{Dir: n.dir.metadata(), NodeID: n.cfg.Node, Logger: n.log, CacheBytes: n.cfg.Split().Pebble},
+		metadata.RebuildConfig{Cell: n.cell, Incarnation: survey.Incarnation, Retention: n.cfg.Retention, Reason: "rebuilt from disks at " + time.Now().UTC().Format(time.RFC3339)})
+	if err != nil {
+		return report, cell, err
+	}
+	report, err = survey.Rebuild(ctx, loader, disks, lister(o.List), step("replaying the journal"))
+	if err != nil {
+		return report, cell, errors.Join(err, loader.Abort())
+	}
+	if cell, err = loader.Finish(); err != nil {
+		return report, cell, err
+	}
+	return report, cell, n.dir.setCell(n.cell)
+}
+
+// lister writes what was listed as JSON lines.
+func lister(w io.Writer) func(upkeep.Listed) error {
+	if w == nil {
+		return func(upkeep.Listed) error { return nil }
+	}
+	lines := json.NewEncoder(w)
+	return func(l upkeep.Listed) error { return lines.Encode(l) }
+}
+
+// openOffline opens every disk that is there, for reading, and returns their
+// rows. A double is refused, as it is when serving; a disk that is missing is
+// said and left out.
+func (n *Node) openOffline(ctx context.Context) ([]metadata.Disk, error) {
+	var err error
+	if n.slots, err = slotsOf(n.cfg, n.dir.path, false); err != nil {
+		return nil, err
+	}
+	list := n.openAll(ctx)
+	refuseDoubles(list)
+	var rows []metadata.Disk
+	for _, f := range list {
+		if f.err != nil {
+			n.log.Warn("disk is left out", "path", f.slot.Path, "err", f.err)
+			continue
+		}
+		id := f.disk.Identity()
+		if n.cell == (holdall.CellID{}) {
+			n.cell = id.Cell
+		}
+		if id.Cell != n.cell {
+			return nil, errors.Join(fmt.Errorf("disk %s is of cell %v, others are of cell %v; name the disks of one cell with --disk: %w", f.slot.Path, id.Cell, n.cell, holdall.ErrRefused), closeFound(list))
+		}
+		if err := n.volumes.Add(f.disk); err != nil {
+			return nil, err
+		}
+		rows = append(rows, n.diskRow(f.slot, f.disk))
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("no disk of a cell was found in %s; name the disks with --disk: %w", n.dir.path, holdall.ErrNotFound)
+	}
+	return rows, nil
+}
+
+// RestoreMetadata makes the metadata of a data directory what a backup, a
+// directory that was unpacked, says. No server may run on it. The cell is in
+// quarantine afterwards.
+func RestoreMetadata(ctx context.Context, cfg *config.Config, from string, log *slog.Logger) (cell metadata.Cell, err error) {
+	dir, err := LockDataDir(cfg.Data, true)
+	if err != nil {
+		return cell, err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	if dir.hasMetadata() {
+		return cell, fmt.Errorf("%s holds metadata, which a restore would replace; move it away first if it is lost for good (mv %s %s.old): %w", dir.metadata(), dir.metadata(), dir.metadata(), holdall.ErrRefused)
+	}
+	cell, err = metadata.Restore(ctx, from, metadata.Config{Dir: dir.metadata(), NodeID: cfg.Node, Logger: log, CacheBytes: cfg.Split().Pebble})
+	if err != nil {
+		return cell, err
+	}
+	if marked, complete, err := dir.cell(); err != nil || complete && marked != cell.ID {
+		return cell, errors.Join(err, fmt.Errorf("the backup is of cell %v, data directory %s is of cell %v: %w", cell.ID, dir.path, marked, holdall.ErrRefused), os.RemoveAll(dir.metadata()))
+	}
+	return cell, dir.setCell(cell.ID)
+}
