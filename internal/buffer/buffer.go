@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // Align is the alignment of every buffer's first byte and of its capacity: the
@@ -64,7 +62,7 @@ func (p *Pool) Take(n int) *Buffer {
 	}
 	b := p.reuse(class)
 	if b == nil {
-		mem, err := unix.Mmap(-1, 0, classes[class], unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		mem, err := mapMemory(classes[class])
 		if err != nil {
 			panic(fmt.Sprintf("buffer: map %d bytes: %v", classes[class], err))
 		}
@@ -102,7 +100,7 @@ func (p *Pool) giveBack(b *Buffer) {
 	}
 	p.mu.Unlock()
 	p.mapped.Add(-int64(len(b.mem)))
-	if err := unix.Munmap(b.mem); err != nil {
+	if err := unmapMemory(b.mem); err != nil {
 		panic(fmt.Sprintf("buffer: unmap: %v", err))
 	}
 }

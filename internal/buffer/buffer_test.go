@@ -117,3 +117,15 @@ func mustPanic(t *testing.T, what string, f func()) {
 	}()
 	f()
 }
+
+func TestLargeBuffersLieOnHugePages(t *testing.T) {
+	p := NewPool(0)
+	for range 20 {
+		b := p.Take(MaxSize)
+		defer b.Release()
+		if at := uintptr(unsafe.Pointer(&b.Bytes()[0])) % hugePage; at != 0 {
+			t.Fatalf("a buffer of %d bytes lies %d bytes past the start of a huge page", MaxSize, at)
+		}
+		b.Bytes()[0], b.Bytes()[MaxSize-1] = 1, 1
+	}
+}
