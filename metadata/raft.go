@@ -120,33 +120,43 @@ func (r *replica) openFiles() error {
 	return r.log.raiseTerm(p.term)
 }
 
-// startRaft starts Raft on state and log. A new cell's log begins with its
-// voters.
+// startRaft starts Raft on state and log.
 func (r *replica) startRaft() error {
 	r.trans = r.cfg.transport
 	if r.trans == nil {
 		_, r.trans = raft.NewInmemTransport(raft.ServerAddress(r.cfg.NodeID))
 	}
-	conf, snaps := raftConfig(&r.cfg), &snapshots{fsm: r.fsm}
-	exists, err := raft.HasExistingState(r.log, r.log, snaps)
-	if err != nil {
-		return fmt.Errorf("metadata: %w: %w", err, holdall.ErrUnavailable)
+	if err := r.bootstrap(); err != nil {
+		return err
 	}
-	if !exists && r.cfg.Bootstrap {
-		servers := r.cfg.voters
-		if servers == nil {
-			servers = []raft.Server{{ID: conf.LocalID, Address: r.trans.LocalAddr()}}
-		}
-		err := raft.BootstrapCluster(conf, r.log, r.log, snaps, r.trans, raft.Configuration{Servers: servers})
-		if err != nil {
-			return fmt.Errorf("metadata: begin a log: %w: %w", err, holdall.ErrUnavailable)
-		}
+	var err error
+	if r.raft, err = raft.NewRaft(raftConfig(&r.cfg), r.fsm, r.log, r.log, &snapshots{fsm: r.fsm}, r.trans); err != nil {
+		return fmt.Errorf("metadata: start Raft: %w: %w", err, holdall.ErrUnavailable)
 	}
-	if !exists && !r.cfg.Bootstrap && !r.cfg.join {
+	return nil
+}
+
+// bootstrap begins the log of a new cell with its voters. It is not the
+// library's, which writes the term first and then takes that for a log: a crash
+// between the two would leave a voter that waits for others for ever.
+func (r *replica) bootstrap() error {
+	if r.log.length() > 0 || r.fsm.applied.load() > 0 || r.cfg.join {
+		return nil
+	}
+	if !r.cfg.Bootstrap {
 		return fmt.Errorf("metadata: %s was never bootstrapped: %w", r.cfg.Dir, holdall.ErrNotFound)
 	}
-	if r.raft, err = raft.NewRaft(conf, r.fsm, r.log, r.log, snaps, r.trans); err != nil {
-		return fmt.Errorf("metadata: start Raft: %w: %w", err, holdall.ErrUnavailable)
+	servers := r.cfg.voters
+	if servers == nil {
+		servers = []raft.Server{{ID: raft.ServerID(r.cfg.NodeID), Address: r.trans.LocalAddr()}}
+	}
+	err := r.log.raiseTerm(1)
+	if err == nil {
+		data := raft.EncodeConfiguration(raft.Configuration{Servers: servers})
+		err = r.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: data})
+	}
+	if err != nil {
+		return fmt.Errorf("metadata: begin a log: %w: %w", err, holdall.ErrUnavailable)
 	}
 	return nil
 }
