@@ -7,11 +7,11 @@
 //
 // One goroutine, or one lock, owns a Packer. Put a block in with Add as soon as
 // its bytes are received and hashed. Call Wait after every Add, after every Cut,
-// whenever the number of arriving puts falls, and when the time that Wait last
+// whenever the number of puts in flight falls, and when the time that Wait last
 // gave has passed. While Wait answers zero, call Cut and write the stripe:
 //
 //	for {
-//		d, some := p.Wait(now, arriving)
+//		d, some := p.Wait(now, inFlight)
 //		if !some { /* stop the timer */ break }
 //		if d > 0 { /* set the timer to d */ break }
 //		write(p.Cut())
@@ -101,19 +101,21 @@ func (p *Packer[T]) Len() int { return len(p.waiting) }
 // Wait returns how long from now the next stripe is to wait for more blocks;
 // zero means that it is due. The second result is false when nothing waits.
 //
-// arriving is the number of other puts whose blocks are on their way in: bytes
-// of theirs have come and are being received or hashed. Leave out the ones that
-// have stalled and those that have yet to send a byte, for everybody would wait
-// for them.
+// inFlight is the number of puts in flight besides those that wait here: the ones
+// whose bytes have begun to come and are being received or hashed, and the ones
+// whose stripes are being written, because who has been answered often sends the
+// next (docs/decisions/0001-packer-waits-for-writes.md has what that saves).
+// Leave out the ones that have stalled and those that have yet to send a byte,
+// for everybody would wait for them.
 //
-// A stripe waits only while others arrive, counted from the arrival of its
+// A stripe waits only while others are in flight, counted from the arrival of its
 // oldest block, no longer than k full packs take to arrive at the present rate,
 // and at most MaxWait. A full stripe does not wait.
-func (p *Packer[T]) Wait(now time.Time, arriving int) (time.Duration, bool) {
+func (p *Packer[T]) Wait(now time.Time, inFlight int) (time.Duration, bool) {
 	if len(p.waiting) == 0 {
 		return 0, false
 	}
-	if p.closed || arriving <= 0 {
+	if p.closed || inFlight <= 0 {
 		return 0, true
 	}
 	window := p.rate.timeFor(now, p.k*holdall.MaxBlockSize)

@@ -18,9 +18,9 @@ const mib = 1 << 20
 func at(d time.Duration) time.Time { return start.Add(d) }
 
 // wait calls Wait and fails the test unless something waits.
-func wait(t *testing.T, p *Packer[int], now time.Time, arriving int) time.Duration {
+func wait(t *testing.T, p *Packer[int], now time.Time, inFlight int) time.Duration {
 	t.Helper()
-	d, ok := p.Wait(now, arriving)
+	d, ok := p.Wait(now, inFlight)
 	if !ok {
 		t.Fatal("nothing waits")
 	}
@@ -45,7 +45,7 @@ func TestWait(t *testing.T) {
 		t.Errorf("alone: waits %v, want no wait at all", d)
 	}
 	if d := wait(t, p, at(10*time.Millisecond), 1); d != MaxWait-10*time.Millisecond {
-		t.Errorf("with another on its way, at a low rate: waits %v, want what is left of %v", d, MaxWait)
+		t.Errorf("with another in flight, at a low rate: waits %v, want what is left of %v", d, MaxWait)
 	}
 	if d := wait(t, p, at(time.Second), 1); d != 0 {
 		t.Errorf("after its window: waits %v, want 0", d)
