@@ -18,9 +18,10 @@ type lane struct {
 	max     int           // stripes written at once
 	poke    chan struct{} // holds one: look again
 
-	mu      sync.Mutex // guards packer, writing, closed
+	mu      sync.Mutex // guards packer, writing, puts, closed
 	packer  *packer.Packer[*item]
 	writing int // stripes being written
+	puts    int // items in them
 	closed  bool
 }
 
@@ -99,11 +100,11 @@ func (l *lane) cut() (wait time.Duration, finished bool) {
 	defer l.mu.Unlock()
 	closing := l.g.isClosing()
 	for l.writing < l.max {
-		arriving := 0
+		inFlight := 0
 		if !closing && !l.system {
-			arriving = l.g.arrivals.count()
+			inFlight = l.g.arrivals.count() + l.puts
 		}
-		d, some := l.packer.Wait(l.g.cfg.Now(), arriving)
+		d, some := l.packer.Wait(l.g.cfg.Now(), inFlight)
 		if !some {
 			l.closed = closing
 			return time.Hour, closing
@@ -119,16 +120,20 @@ func (l *lane) cut() (wait time.Duration, finished bool) {
 // start writes a stripe. Callers hold mu.
 func (l *lane) start(cut []packer.Pack[*item]) {
 	packs := make([]*pack, len(cut))
+	puts := 0
 	for i, c := range cut {
 		packs[i] = &pack{items: c.Items, bytes: c.Bytes}
+		puts += len(c.Items)
 	}
 	l.writing++
+	l.puts += puts
 	l.g.puts.Add(1)
 	go func() {
 		defer l.g.puts.Done()
 		l.g.writeStripe(l, packs)
 		l.mu.Lock()
 		l.writing--
+		l.puts -= puts
 		l.mu.Unlock()
 		l.wake()
 	}()
