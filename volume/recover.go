@@ -85,7 +85,9 @@ func (d *Disk) belongs(v *view, h *RecordHeader, off int64) error {
 	return nil
 }
 
-// footer reads the footer at off, header and body, into k.foot.
+// footer reads the footer at off, header and body, into k.foot. A zone that it
+// begins, or runs into, must have its header, which was written with it: else
+// the write was torn.
 func (k *walker) footer(ctx context.Context, off int64) (*table, error) {
 	b, err := k.w.at(off, SectorSize)
 	if err != nil {
@@ -97,7 +99,18 @@ func (k *walker) footer(ctx context.Context, off int64) (*table, error) {
 	if off+k.foot.size() > k.limit {
 		return nil, malformed("footer at %d is cut off at %d", off, k.limit)
 	}
-	return k.d.readFooterBody(ctx, k.v, &k.foot, off)
+	t, err := k.d.readFooterBody(ctx, k.v, &k.foot, off)
+	if err != nil {
+		return nil, err
+	}
+	buf := k.d.cfg.Pool.Take(SectorSize)
+	defer buf.Release()
+	for place := k.d.zonesFor(off); int64(place)*k.d.zoneCap < off+k.foot.size(); place++ {
+		if err := k.d.checkZoneHeader(ctx, k.v, place, buf.Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // next returns the offset, from off, of the next whole header of the extent, or

@@ -131,34 +131,48 @@ func (k *walker) payload(off int64) (Record, error) {
 }
 
 // scanZoneHeaders checks the headers of the zones that hold the extent's
-// records and footer.
+// records and footer. Zones that hold only what a crash tore need not have one.
 func (d *Disk) scanZoneHeaders(ctx context.Context, v *view, bad func(Fault) error) error {
-	end := v.tail
-	if v.sealed {
-		end = v.footer + int64(v.size)
-	}
 	buf := d.cfg.Pool.Take(SectorSize)
 	defer buf.Release()
-	for place := 0; place < len(v.zones) && int64(place)*d.zoneCap < end; place++ {
-		if err := d.slot(ctx); err != nil {
+	for place := range v.zones {
+		from := int64(place) * d.zoneCap
+		footer := v.sealed && from < v.footer+int64(v.size) && from+d.zoneCap > v.footer
+		if from >= v.end && !footer {
+			continue
+		}
+		err := d.checkZoneHeader(ctx, v, place, buf.Bytes())
+		if d.unread(ctx, err) {
 			return err
 		}
-		d.m.reads[useScan].Inc()
-		err := d.dev.ReadAt(int(v.zones[place]), 0, buf.Bytes())
-		<-d.reading
-		var h ZoneHeader
-		if err == nil {
-			err = h.Decode(buf.Bytes())
-		}
-		if err == nil && (h.Cell != d.ident.Cell || h.Disk != d.ident.Disk || h.Zone != v.zones[place] || h.Generation != v.gens[place] ||
-			h.Extent != v.id || int(h.Place) != place || h.Scheme != v.scheme || h.ZoneSize != d.ident.ZoneSize) {
-			err = malformed("the zone header is of zone %d generation %d, place %d of %v on disk %v", h.Zone, h.Generation, h.Place, h.Extent, h.Disk)
-		}
 		if err != nil {
-			if err := bad(d.fault(v, int64(place)*d.zoneCap, 0, err)); err != nil {
+			if err := bad(d.fault(v, from, 0, err)); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// checkZoneHeader reads the header of the zone at place into sector b, and
+// compares it with what the superblock log says.
+func (d *Disk) checkZoneHeader(ctx context.Context, v *view, place int, b []byte) error {
+	if err := d.slot(ctx); err != nil {
+		return err
+	}
+	d.m.reads[useScan].Inc()
+	err := d.dev.ReadAt(int(v.zones[place]), 0, b)
+	<-d.reading
+	if err != nil {
+		return err
+	}
+	var h ZoneHeader
+	if err := h.Decode(b); err != nil {
+		return err
+	}
+	if h.Cell != d.ident.Cell || h.Disk != d.ident.Disk || h.Zone != v.zones[place] || h.Generation != v.gens[place] ||
+		h.Extent != v.id || int(h.Place) != place || h.Scheme != v.scheme || h.ZoneSize != d.ident.ZoneSize {
+		return malformed("the zone header is of zone %d generation %d, place %d of %v on disk %v", h.Zone, h.Generation, h.Place, h.Extent, h.Disk)
 	}
 	return nil
 }
