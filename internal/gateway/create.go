@@ -54,14 +54,18 @@ func (g *Gateway) createVolume(system bool) (*openVolume, error) {
 }
 
 // createExtents makes the extents of a new volume, all at once. A disk that
-// fails is put on probation.
+// fails, or takes longer than an append may, is put on probation.
 func (g *Gateway) createExtents(ctx context.Context, v *metadata.Volume) error {
+	ctx, cancel := context.WithTimeout(ctx, g.writes.timeout())
+	defer cancel()
 	faults := make([]error, len(v.Members))
 	var wg sync.WaitGroup
 	for m := range v.Members {
 		wg.Go(func() {
-			faults[m] = g.cfg.Writer.CreateExtent(ctx, volume.Grant{Disk: v.Members[m].Disk, Extent: v.Extent(m),
-				Scheme: v.Scheme, Limit: v.Limit, Reserved: v.System})
+			_, faults[m] = await(ctx, g, func() (nothing, error) {
+				return nothing{}, g.cfg.Writer.CreateExtent(ctx, volume.Grant{Disk: v.Members[m].Disk, Extent: v.Extent(m),
+					Scheme: v.Scheme, Limit: v.Limit, Reserved: v.System})
+			})
 		})
 	}
 	wg.Wait()
@@ -69,7 +73,7 @@ func (g *Gateway) createExtents(ctx context.Context, v *metadata.Volume) error {
 	for m, err := range faults {
 		if err != nil {
 			failed = err
-			if ctx.Err() == nil {
+			if g.ctx.Err() == nil {
 				g.health.suspect(v.Members[m].Disk, err)
 			}
 		}

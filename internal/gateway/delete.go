@@ -107,8 +107,8 @@ type BlockStat struct {
 	Member      int
 	Offset      int64 // in the member's extent
 	Members     []MemberStat
-	ShardsOK    int // members that answer and agree on the stripe
-	ShardsTotal int
+	ShardsOK    int // shards whose members answer and agree on the stripe
+	ShardsTotal int // shards that the stripe has, absent packs left out
 	Direct      bool
 	References  uint32
 	TrashedAt   time.Time // zero = not in trash
@@ -144,29 +144,27 @@ func (g *Gateway) Stat(ctx context.Context, ns holdall.NamespaceID, id holdall.B
 	st := BlockStat{ID: id, Size: int64(at.Length), Namespace: ns, Volume: at.Volume, Scheme: v.Scheme, Shard: -1, Member: int(at.Member),
 		Offset: at.Offset, ShardsTotal: n, Direct: row.Direct, References: row.References, TrashedAt: row.TrashedAt}
 	disks := g.health.disks()
-	var agreed *holdall.Stripe
-	r := &rebuilding{g: g, id: id, at: at, volume: v}
-	for m := range n {
-		d := disks[v.Members[m].Disk]
+	for _, m := range v.Members {
+		d := disks[m.Disk]
 		state := d.state
 		if state == holdall.DiskActive && !d.writable() || state == 0 {
 			state = holdall.DiskFailed
 		}
-		st.Members = append(st.Members, MemberStat{Disk: v.Members[m].Disk, Node: d.node, State: state})
-		s, err := r.askTable(ctx, m)
-		if err != nil || agreed != nil && !sameStripe(agreed, &s) {
-			continue
-		}
-		agreed = &s
-		st.ShardsOK++
+		st.Members = append(st.Members, MemberStat{Disk: m.Disk, Node: d.node, State: state})
 	}
-	if agreed != nil {
-		st.Stripe, st.Shard = agreed.Number, holdall.MemberShard(agreed.Number, int(at.Member), n)
-		st.ShardsTotal = 0
-		for _, p := range agreed.Shards {
-			if p.Length > 0 { // an absent pack is missing nowhere
-				st.ShardsTotal++
-			}
+	told, best := (&rebuilding{g: g, id: id, at: at, volume: v}).tables(ctx)
+	if best < 0 {
+		return st, nil
+	}
+	stripe := &told[best]
+	st.Stripe, st.Shard, st.ShardsTotal = stripe.Number, holdall.MemberShard(stripe.Number, st.Member, n), 0
+	for i, p := range stripe.Shards {
+		if p.Length == 0 {
+			continue // an absent pack is missing nowhere
+		}
+		st.ShardsTotal++
+		if sameStripe(stripe, &told[holdall.ShardMember(stripe.Number, i, n)]) {
+			st.ShardsOK++
 		}
 	}
 	return st, nil

@@ -209,6 +209,32 @@ func (g *Gateway) pause(d time.Duration) bool {
 	}
 }
 
+// await returns what f returns, or ErrUnavailable when ctx ends first: a call
+// that hangs in a device is left to return by itself. Close waits for it.
+func await[T any](ctx context.Context, g *Gateway, f func() (T, error)) (T, error) {
+	type answer struct {
+		v   T
+		err error
+	}
+	done := make(chan answer, 1)
+	g.calls.Add(1)
+	go func() {
+		defer g.calls.Done()
+		v, err := f()
+		done <- answer{v, err}
+	}()
+	select {
+	case a := <-done:
+		return a.v, a.err
+	case <-ctx.Done():
+		var none T
+		return none, fmt.Errorf("no answer in time: %w: %w", context.Cause(ctx), holdall.ErrUnavailable)
+	}
+}
+
+// nothing is the result of calls that have none.
+type nothing struct{}
+
 func errClosing() error {
 	return fmt.Errorf("gateway: shutting down: %w", holdall.ErrUnavailable)
 }

@@ -133,6 +133,17 @@ func (h *health) look(now time.Time) map[holdall.DiskID]diskView {
 	return view
 }
 
+// missing counts the disks that take no writes.
+func (h *health) missing(ids []holdall.DiskID) (n int) {
+	disks := h.disks()
+	for _, id := range ids {
+		if d := disks[id]; !d.writable() {
+			n++
+		}
+	}
+	return n
+}
+
 // safe says that a block in volume counts as stored: at most one of the volume's
 // members is missing.
 func (g *Gateway) safe(id holdall.VolumeID) bool {
@@ -140,11 +151,9 @@ func (g *Gateway) safe(id holdall.VolumeID) bool {
 	if err != nil || v.State == holdall.VolumeFreed {
 		return false
 	}
-	disks, missing := g.health.disks(), 0
-	for _, m := range v.Members {
-		if d := disks[m.Disk]; !d.writable() {
-			missing++
-		}
+	ids := make([]holdall.DiskID, len(v.Members))
+	for i, m := range v.Members {
+		ids[i] = m.Disk
 	}
-	return missing <= 1
+	return g.health.missing(ids) <= 1
 }

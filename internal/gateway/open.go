@@ -40,6 +40,14 @@ func openVolumeOf(v *metadata.Volume) *openVolume {
 	return o
 }
 
+func (v *openVolume) disks() []holdall.DiskID {
+	ids := make([]holdall.DiskID, len(v.members))
+	for i, m := range v.members {
+		ids[i] = m.disk
+	}
+	return ids
+}
+
 func (v *openVolume) advance(st *stripe) { v.last, v.ends = st.table.Number, st.ends }
 
 // room returns the bytes that the fullest extent can still take.

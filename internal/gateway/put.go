@@ -208,6 +208,10 @@ func (g *Gateway) writeStripe(l *lane, packs []*pack) {
 			finishAll(g, packs, err)
 			return
 		}
+		if g.health.missing(v.disks()) > 0 {
+			l.volumes.retire(v, "a member's disk is missing")
+			continue
+		}
 		// A volume made while disks were missing takes fewer packs.
 		now := packs[:min(len(packs), v.scheme.K())]
 		rest := packs[len(now):]

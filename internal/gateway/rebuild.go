@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/erasure"
@@ -19,14 +21,26 @@ type rebuilding struct {
 	at     holdall.Location
 	volume *metadata.Volume
 	coder  *erasure.Coder
+
+	// Of the stripe, once its table is known.
 	stripe holdall.Stripe
 	want   int // the block's shard
 	first  int // of the block's bytes in the payload
-
-	views  []buffer.View // by shard, what was read
 	shards []erasure.Shard
-	faults []error // by shard, why it is not used
-	table  int     // the member whose stripe table is used
+	faults []error       // by shard, why it is not used
+	views  []buffer.View // by shard, what was read
+	asked  []bool        // by shard: a read is under way
+	slow   []bool        // by shard: it takes long, and others are asked in its place
+
+	round   int            // which way of reading
+	results chan shardRead // of reads under way
+}
+
+// shardRead is the outcome of the read of one shard.
+type shardRead struct {
+	round, shard int
+	view         buffer.View
+	err          error
 }
 
 // rebuild returns a block from the shards of its stripe but its own (step 5).
@@ -65,8 +79,10 @@ func (g *Gateway) rebuildBlock(ctx context.Context, id holdall.BlockID, at holda
 		return buffer.View{}, err
 	}
 	n := v.Scheme.N()
-	r := &rebuilding{g: g, id: id, at: at, volume: v, coder: coder,
-		views: make([]buffer.View, n), shards: make([]erasure.Shard, n), faults: make([]error, n)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // reads that nobody waits for drop what they get
+	r := &rebuilding{g: g, id: id, at: at, volume: v, coder: coder, shards: make([]erasure.Shard, n), faults: make([]error, n),
+		views: make([]buffer.View, n), asked: make([]bool, n), slow: make([]bool, n), results: make(chan shardRead)}
 	defer r.drop()
 	if why != nil {
 		g.damage(Damage{Volume: v.ID, Member: int(at.Member), Err: why})
@@ -77,15 +93,15 @@ func (g *Gateway) rebuildBlock(ctx context.Context, id holdall.BlockID, at holda
 	r.faults[r.want] = why
 	// First as for a direct read: the hash of the result answers for all.
 	view, err := r.combine(ctx, r.readPlain)
-	if err == nil && holdall.HashBlock(view.Data) == id {
+	if err != nil {
+		return buffer.View{}, r.verdict(err)
+	}
+	if holdall.HashBlock(view.Data) == id {
 		return view, nil
 	}
-	if err == nil {
-		view.Release()
-		g.metrics.badRebuilds.Inc()
-		return r.careful(ctx)
-	}
-	return buffer.View{}, r.verdict(err)
+	view.Release()
+	g.metrics.badRebuilds.Inc()
+	return r.careful(ctx)
 }
 
 // drop releases what was read.
@@ -110,7 +126,7 @@ func (r *rebuilding) findStripe(ctx context.Context) error {
 			}
 			s, err := r.askTable(ctx, m)
 			if err == nil {
-				r.use(s, m, disks)
+				r.use(s, disks)
 				return nil
 			}
 			last = err
@@ -124,7 +140,11 @@ func (r *rebuilding) findStripe(ctx context.Context) error {
 // lie in it.
 func (r *rebuilding) askTable(ctx context.Context, m int) (holdall.Stripe, error) {
 	v := r.volume
-	s, err := r.g.cfg.Reader.StripeAt(ctx, v.Members[m].Disk, v.Extent(m), int(r.at.Member), r.at.Offset)
+	ctx, cancel := context.WithTimeout(ctx, r.g.reads.patience(r.g.cfg.HedgeMin))
+	defer cancel()
+	s, err := await(ctx, r.g, func() (holdall.Stripe, error) {
+		return r.g.cfg.Reader.StripeAt(ctx, v.Members[m].Disk, v.Extent(m), int(r.at.Member), r.at.Offset)
+	})
 	if err != nil {
 		return s, err
 	}
@@ -143,10 +163,10 @@ func (r *rebuilding) askTable(ctx context.Context, m int) (holdall.Stripe, error
 	return s, nil
 }
 
-// use takes a stripe's table, which member m told, as the one to read by.
-func (r *rebuilding) use(s holdall.Stripe, m int, disks map[holdall.DiskID]diskView) {
+// use takes a stripe's table as the one to read by.
+func (r *rebuilding) use(s holdall.Stripe, disks map[holdall.DiskID]diskView) {
 	n := len(s.Shards)
-	r.stripe, r.table = s, m
+	r.stripe = s
 	r.want = holdall.MemberShard(s.Number, int(r.at.Member), n)
 	r.first = int(r.at.Offset - s.Shards[r.want].Offset - holdall.RecordHeaderSize)
 	probation := r.g.health.onProbation()
@@ -191,57 +211,107 @@ func (r *rebuilding) source(shard int) (holdall.DiskID, holdall.ExtentID, holdal
 }
 
 // combine reads the fewest sufficient shards, others in place of those that
-// fail, and rebuilds the range. What was read stays for the next call.
+// fail or take long, and rebuilds the range. What was read stays for the next
+// call with the same way of reading.
 func (r *rebuilding) combine(ctx context.Context, read readShard) (buffer.View, error) {
+	patience := r.g.reads.patience(r.g.cfg.HedgeMin)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
-		plan, err := r.coder.Plan(r.want, r.shards)
+		plan, err := r.coder.Plan(r.want, r.offer())
+		if err != nil && !slices.Contains(r.slow, true) {
+			return buffer.View{}, err
+		}
 		if err != nil {
-			return buffer.View{}, err
+			clear(r.slow) // without them it cannot be done
+			continue
 		}
-		if !r.gather(ctx, plan.Reads(), read) {
-			if ctx.Err() != nil {
-				return buffer.View{}, context.Cause(ctx)
-			}
-			continue // with what is left
+		if r.ask(ctx, plan.Reads(), read) {
+			return r.solve(plan)
 		}
-		ranges := make([][]byte, len(plan.Reads()))
-		for i, shard := range plan.Reads() {
-			ranges[i] = r.views[shard].Data
+		select {
+		case got := <-r.results:
+			r.take(got)
+		case <-timer.C:
+			copy(r.slow, r.asked)
+			timer.Reset(patience)
+		case <-ctx.Done():
+			return buffer.View{}, context.Cause(ctx)
 		}
-		buf := r.g.pool.Take(int(r.at.Length))
-		if err := plan.Rebuild(buf.Bytes(), ranges); err != nil {
-			buf.Release()
-			return buffer.View{}, err
-		}
-		return buffer.View{Buffer: buf, Data: buf.Bytes()}, nil
 	}
 }
 
-// gather reads, all at once, the shards that were not read yet. It reports
-// whether all are there.
-func (r *rebuilding) gather(ctx context.Context, shards []int, read readShard) bool {
-	var wg sync.WaitGroup
+// offer returns what a plan may use: what is here costs nothing more.
+func (r *rebuilding) offer() []erasure.Shard {
+	shards := slices.Clone(r.shards)
+	for i := range shards {
+		switch {
+		case r.views[i].Buffer != nil:
+			shards[i].Cost = 0
+		case r.slow[i]:
+			shards[i].Have = false
+		}
+	}
+	return shards
+}
+
+// ask starts the reads that a plan wants and that were not asked for yet. It
+// reports whether all are there.
+func (r *rebuilding) ask(ctx context.Context, shards []int, read readShard) bool {
+	all := true
 	for _, i := range shards {
 		if r.views[i].Buffer != nil {
 			continue
 		}
-		wg.Go(func() { r.views[i], r.faults[i] = read(ctx, i) })
-	}
-	wg.Wait()
-	all := true
-	for _, i := range shards {
-		if r.faults[i] == nil {
-			r.shards[i].Cost = 0 // it is here
+		all = false
+		if r.asked[i] {
 			continue
 		}
-		all = false
-		r.shards[i].Have = false
-		if ctx.Err() == nil {
-			m := holdall.ShardMember(r.stripe.Number, i, len(r.stripe.Shards))
-			r.g.damage(Damage{Volume: r.volume.ID, Member: m, Stripe: r.stripe.Number, Err: r.faults[i]})
-		}
+		r.asked[i] = true
+		round := r.round
+		r.g.calls.Add(1)
+		go func() {
+			defer r.g.calls.Done()
+			view, err := read(ctx, i)
+			select {
+			case r.results <- shardRead{round, i, view, err}:
+			case <-ctx.Done():
+				view.Release()
+			}
+		}()
 	}
 	return all
+}
+
+// take notes the outcome of a read.
+func (r *rebuilding) take(got shardRead) {
+	if got.round != r.round {
+		got.view.Release()
+		return
+	}
+	i := got.shard
+	r.asked[i], r.slow[i] = false, false
+	if got.err == nil {
+		r.views[i] = got.view
+		return
+	}
+	r.shards[i].Have = false
+	r.faults[i] = got.err
+	r.g.damage(Damage{Volume: r.volume.ID, Member: holdall.ShardMember(r.stripe.Number, i, len(r.shards)), Stripe: r.stripe.Number, Err: got.err})
+}
+
+// solve rebuilds the range from what was read.
+func (r *rebuilding) solve(plan *erasure.Plan) (buffer.View, error) {
+	ranges := make([][]byte, len(plan.Reads()))
+	for i, shard := range plan.Reads() {
+		ranges[i] = r.views[shard].Data
+	}
+	buf := r.g.pool.Take(int(r.at.Length))
+	if err := plan.Rebuild(buf.Bytes(), ranges); err != nil {
+		buf.Release()
+		return buffer.View{}, err
+	}
+	return buffer.View{Buffer: buf, Data: buf.Bytes()}, nil
 }
 
 // careful is the second try, when what was rebuilt does not hash to the id: some
@@ -250,6 +320,9 @@ func (r *rebuilding) gather(ctx context.Context, shards []int, read readShard) b
 // one of them was wrong when it was written: each is left out in turn.
 func (r *rebuilding) careful(ctx context.Context) (buffer.View, error) {
 	r.drop()
+	r.round++
+	clear(r.asked)
+	clear(r.slow)
 	if err := r.agree(ctx); err != nil {
 		return buffer.View{}, err
 	}
@@ -280,25 +353,24 @@ func (r *rebuilding) careful(ctx context.Context) (buffer.View, error) {
 		r.volume.ID, r.stripe.Number, holdall.ErrUnavailable)
 }
 
-// agree replaces the stripe's table by the one that most members tell, and
-// leaves out the shards of members that tell another.
-func (r *rebuilding) agree(ctx context.Context) error {
-	n := len(r.volume.Members)
-	tables := make([]holdall.Stripe, n)
-	told := make([]bool, n)
+// tables asks every member for the block's stripe. It returns what each told
+// (Number 0 = nothing), and one that most of them agree on; -1 = none told any.
+func (r *rebuilding) tables(ctx context.Context) (told []holdall.Stripe, best int) {
+	told = make([]holdall.Stripe, len(r.volume.Members))
 	var wg sync.WaitGroup
-	for m := range n {
+	for m := range told {
 		wg.Go(func() {
-			s, err := r.askTable(ctx, m)
-			tables[m], told[m] = s, err == nil
+			if s, err := r.askTable(ctx, m); err == nil {
+				told[m] = s
+			}
 		})
 	}
 	wg.Wait()
 	best, votes := -1, 0
-	for m := range n {
+	for m := range told {
 		count := 0
-		for o := range n {
-			if told[m] && told[o] && sameStripe(&tables[m], &tables[o]) {
+		for o := range told {
+			if told[m].Number != 0 && sameStripe(&told[m], &told[o]) {
 				count++
 			}
 		}
@@ -306,16 +378,23 @@ func (r *rebuilding) agree(ctx context.Context) error {
 			best, votes = m, count
 		}
 	}
+	return told, best
+}
+
+// agree replaces the stripe's table by the one that most members tell, and
+// leaves out the shards of members that tell another.
+func (r *rebuilding) agree(ctx context.Context) error {
+	told, best := r.tables(ctx)
 	if best < 0 {
 		return fmt.Errorf("volume %v: no member tells of the stripe any more: %w", r.volume.ID, holdall.ErrUnavailable)
 	}
 	why := r.faults[r.want]
 	clear(r.faults)
-	r.use(tables[best], best, r.g.health.disks())
+	r.use(told[best], r.g.health.disks())
 	r.faults[r.want] = why
 	for i := range r.shards {
-		m := holdall.ShardMember(r.stripe.Number, i, n)
-		if told[m] && !sameStripe(&tables[m], &r.stripe) {
+		m := holdall.ShardMember(r.stripe.Number, i, len(told))
+		if told[m].Number != 0 && !sameStripe(&told[m], &r.stripe) {
 			r.shards[i].Have = false
 			r.faults[i] = fmt.Errorf("volume %v: member %d has another table than most: %w", r.volume.ID, m, holdall.ErrCorrupt)
 		}

@@ -185,7 +185,9 @@ func (g *Gateway) writeFooters(ctx context.Context, v *metadata.Volume, first bo
 		}
 		wg.Go(func() {
 			if d.state != holdall.DiskRemoved {
-				err := g.cfg.Writer.Seal(ctx, member.Disk, v.Extent(m), v.Epoch, v.Last, member.End)
+				_, err := await(ctx, g, func() (nothing, error) {
+					return nothing{}, g.cfg.Writer.Seal(ctx, member.Disk, v.Extent(m), v.Epoch, v.Last, member.End)
+				})
 				// An extent that was never made holds nothing to list.
 				if err != nil && (member.End > 0 || !errors.Is(err, holdall.ErrNotFound)) {
 					faults[m] = err

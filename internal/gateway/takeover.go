@@ -113,9 +113,11 @@ func (g *Gateway) fence(v *metadata.Volume) (clean bool) {
 	var wg sync.WaitGroup
 	for m := range v.Members {
 		wg.Go(func() {
-			info, err := g.cfg.Writer.Fence(ctx, v.Members[m].Disk, v.Extent(m), v.Epoch, v.Members[m].End, v.Last)
+			info, err := await(ctx, g, func() (volume.ExtentInfo, error) {
+				return g.cfg.Writer.Fence(ctx, v.Members[m].Disk, v.Extent(m), v.Epoch, v.Members[m].End, v.Last)
+			})
 			if err == nil && (info.State != volume.ExtentOpen || info.End != v.Members[m].End) {
-				err = fmt.Errorf("state %d, ends at %d, committed end %d", info.State, info.End, v.Members[m].End)
+				err = fmt.Errorf("%v, ends at %d, committed end %d", info.State, info.End, v.Members[m].End)
 			}
 			faults[m] = err
 		})

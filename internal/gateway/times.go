@@ -76,6 +76,14 @@ func (t *readTimes) begin(floor time.Duration) time.Duration {
 	return max(2*t.p95, floor)
 }
 
+// patience returns how long a rebuild waits for one of its reads before it asks
+// another disk in its place.
+func (t *readTimes) patience(floor time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return 4 * max(t.p95, floor)
+}
+
 // hedge takes leave to hedge one read.
 func (t *readTimes) hedge(disks int) bool {
 	t.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -175,6 +176,36 @@ func (c *Cell) Replug(i int) error {
 	}
 	c.Array.Disk(i).Reopen()
 	return c.mount(i, false)
+}
+
+// Readmit gives the disk at place i back its place after a failure, as `disk
+// readmit` does.
+func (c *Cell) Readmit(i int) error {
+	ctx := context.Background()
+	c.Array.Disk(i).Heal()
+	c.Array.Disk(i).Plug()
+	if _, err := c.Server.Readmit(ctx, c.ids[i]); err != nil {
+		return err
+	}
+	return c.Store.SetDisk(ctx, c.ids[i], holdall.DiskActive, "")
+}
+
+// Rot flips a bit of the byte at off of an extent, durably.
+func (c *Cell) Rot(disk holdall.DiskID, extent holdall.ExtentID, off int64, bit int) error {
+	infos, err := c.Server.Extents(context.Background(), disk)
+	if err != nil {
+		return err
+	}
+	for _, e := range infos {
+		if e.Extent != extent {
+			continue
+		}
+		dev := c.Array.Disk(slices.Index(c.ids, disk))
+		inZone := dev.Geometry().ZoneSize - volume.SectorSize
+		dev.Rot(e.Zones[off/inZone], volume.SectorSize+off%inZone, bit)
+		return nil
+	}
+	return fmt.Errorf("sim: disk %v has no extent %v: %w", disk, extent, holdall.ErrNotFound)
 }
 
 // stop ends the process: whatever still runs fails from now on.
