@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -127,7 +128,7 @@ func (s *Server) Serve(l net.Listener) error {
 		l.Close()
 		return fmt.Errorf("wire: listen on %v: plaintext is for loopback only: %w", a, holdall.ErrRefused)
 	}
-	if err := s.grpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil {
+	if err := s.grpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("wire: serve on %v: %w: %w", l.Addr(), err, holdall.ErrUnavailable)
 	}
 	return nil
