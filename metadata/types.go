@@ -1,4 +1,7 @@
-// Package metadata maps blocks to places.
+// Package metadata maps blocks to places. It owns the tables of blocks, volumes,
+// disks, sessions and tasks, kept in Pebble behind Raft, and the rules by which
+// they change. It never sees a block's bytes and never touches the disks that
+// hold them.
 package metadata
 
 import (
