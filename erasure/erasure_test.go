@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/holdall/holdall"
 )
@@ -110,7 +112,7 @@ func randomScheme(rnd *rand.Rand) holdall.Scheme {
 // range after any losses that leave enough, of any scheme.
 func TestNarrowAndUnevenStripes(t *testing.T) {
 	rnd := newRand(t)
-	for range 3000 {
+	for range 1500 {
 		c, err := New(randomScheme(rnd))
 		if err != nil {
 			t.Fatal(err)
@@ -270,4 +272,34 @@ func TestHotPathsAllocateLittle(t *testing.T) {
 			t.Errorf("%s: %.0f allocations", name, n)
 		}
 	}
+}
+
+// One Coder serves many goroutines, whose loss patterns are more than it
+// remembers.
+func TestCoderIsSharedByGoroutines(t *testing.T) {
+	c := coder(t, "rs-10-4")
+	c.plans = newCache[planKey, *Plan](8)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	var wg sync.WaitGroup
+	for g := range uint64(8) {
+		wg.Go(func() {
+			rnd := newSeeded(seed + g)
+			for range 50 {
+				lengths := make([]int, 1+rnd.IntN(10))
+				for i := range lengths {
+					lengths[i] = rnd.IntN(5000)
+				}
+				s, want := newStripe(t, c, rnd, lengths...), rnd.IntN(14)
+				p, err := c.Plan(want, s.known(1<<want))
+				if err == nil {
+					err = s.rebuild(p, span{0, s.height}, make([]byte, s.height))
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -2,6 +2,7 @@ package erasure
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -79,6 +80,10 @@ func newStripe(t testing.TB, c *Coder, rnd *rand.Rand, lengths ...int) *stripe {
 }
 
 func fill(b []byte, rnd *rand.Rand) {
+	for len(b) >= 8 {
+		binary.LittleEndian.PutUint64(b, rnd.Uint64())
+		b = b[8:]
+	}
 	for i := range b {
 		b[i] = byte(rnd.Uint32())
 	}
