@@ -24,7 +24,7 @@ type rig struct {
 // day is when tests begin.
 const day instant = 1_800_000_000_000
 
-func openState_(t testing.TB, fs vfs.FS, dir string) *pebble.DB {
+func openTestState(t testing.TB, fs vfs.FS, dir string) *pebble.DB {
 	t.Helper()
 	o := &pebble.Options{FS: fs, Logger: quiet{t}}
 	layoutState(o)
@@ -45,7 +45,7 @@ func (q quiet) Fatalf(f string, args ...any) { q.t.Fatalf(f, args...) }
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, fs: vfs.NewMem(), now: day}
-	r.db = openState_(t, r.fs, "state")
+	r.db = openTestState(t, r.fs, "state")
 	t.Cleanup(func() { r.db.Close() })
 	r.reload()
 	return r

@@ -23,18 +23,9 @@ func TestMachineAgreesWithItsModel(t *testing.T) {
 	total := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		tb := drawn{t, rt}
-		d := &driver{rt: rt, r: newCell(tb, 3), m: newModel()}
-		ops := map[string]func(){
-			"commit": d.commit, "hold": d.hold, "purge": d.purge, "create": d.create, "lease": d.lease, "seal": d.seal,
-			"free": d.free, "mark": d.mark, "flush": d.flush, "pass": d.pass, "again": d.again, "cell": d.cell, "settings": d.settings,
-		}
-		names := []string{"commit", "commit", "commit", "commit", "hold", "hold", "hold", "purge", "purge", "create", "lease",
-			"seal", "free", "mark", "mark", "flush", "pass", "pass", "again", "cell", "settings"}
-		var s numberResult
-		d.r.ok(&openSession{"model"}, &s)
-		d.h = header{Session: s.N}
+		d := newDriver(rt, newCell(tb, 3))
 		for i := range modelSteps {
-			ops[rapid.SampledFrom(names).Draw(rt, "op")]()
+			d.step()
 			total++
 			if i%20 == 19 {
 				d.compare()
@@ -65,7 +56,27 @@ type driver struct {
 	h    header
 	last []byte // the last entry, and its answer
 	said []byte
+	all  [][]byte // entries, by index
+	ops  map[string]func()
 }
+
+func newDriver(rt *rapid.T, r *rig) *driver {
+	d := &driver{rt: rt, r: r, m: newModel()}
+	d.ops = map[string]func(){
+		"commit": d.commit, "hold": d.hold, "purge": d.purge, "create": d.create, "lease": d.lease, "seal": d.seal, "free": d.free,
+		"mark": d.mark, "flush": d.flush, "pass": d.pass, "again": d.again, "cell": d.cell, "settings": d.settings,
+	}
+	var s numberResult
+	r.ok(&openSession{"model"}, &s)
+	d.h = header{Session: s.N}
+	return d
+}
+
+// opShares lists every operation as often as it should come.
+var opShares = []string{"commit", "commit", "commit", "commit", "hold", "hold", "hold", "purge", "purge", "create", "lease",
+	"seal", "free", "mark", "mark", "flush", "pass", "pass", "again", "cell", "settings"}
+
+func (d *driver) step() { d.ops[rapid.SampledFrom(opShares).Draw(d.rt, "op")]() }
 
 func (d *driver) pick(what string, n int) int { return rapid.IntRange(0, n-1).Draw(d.rt, what) }
 func (d *driver) often(what string) bool      { return d.pick(what, 5) != 0 }
@@ -85,7 +96,7 @@ func (d *driver) send(c command, into result, want error) {
 	if err != nil {
 		d.rt.Fatalf("apply %+v: %v", c, err)
 	}
-	d.last, d.said = entry, answer
+	d.last, d.said, d.all = entry, answer, append(d.all, entry)
 	if err := decodeAnswer(answer, into); !errors.Is(err, want) || (err != nil) != (want != nil) {
 		d.rt.Fatalf("%T %+v: got %v, the model says %v", c, c, err, want)
 	}
@@ -260,6 +271,7 @@ func (d *driver) again() {
 	switch d.pick("what", 3) {
 	case 0:
 		d.r.index++
+		d.all = append(d.all, d.last)
 		if got, err := d.r.m.apply(d.r.index, 1, d.last); err != nil || string(got) != string(d.said) {
 			d.rt.Fatalf("repeat: %x, %v; first was %x", got, err, d.said)
 		}

@@ -1,0 +1,182 @@
+package metadata
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/holdall/holdall"
+)
+
+// newQuarantine returns a cell of three disks that is being rebuilt.
+func newQuarantine(t *testing.T) *rig {
+	r := newCell(t, 3)
+	r.ok(&raiseCell{Above: 1, Reason: "rebuild"}, new(numberResult))
+	return r
+}
+
+func (r *rig) adopt(n uint64) Volume {
+	r.t.Helper()
+	v := Volume{ID: holdall.MakeVolumeID(1, n), Scheme: scheme21, Limit: 1 << 28, State: holdall.VolumeOpen, Epoch: holdall.MakeEpoch(1, 4), Members: make([]Member, 3)}
+	for m := range v.Members {
+		v.Members[m] = Member{Disk: disk(m), Created: v.Epoch}
+	}
+	r.ok(&adoptVolume{v}, noResult{})
+	return r.readVolume(v.ID)
+}
+
+func (r *rig) adoptStripe(v *Volume, c *adoptStripe) {
+	r.t.Helper()
+	r.ok(c, new(commitAnswer))
+	*v = r.readVolume(v.ID)
+}
+
+func TestRebuildCommandsNeedQuarantine(t *testing.T) {
+	r := newCell(t, 3)
+	v := r.volume()
+	row := v
+	row.ID++
+	r.refused(&adoptVolume{row}, holdall.ErrRefused)
+	r.refused(&adoptStripe{StripeCommit: stripe(&v, id(1)).StripeCommit}, holdall.ErrRefused)
+	r.refused(&replayChanges{[]Change{{Kind: ChangeDelete, Namespace: 1, ID: id(1)}}}, holdall.ErrRefused)
+}
+
+func TestAdoptedVolumeIsAboveWhatItWas(t *testing.T) {
+	r := newQuarantine(t)
+	v := r.adopt(7)
+	if v.Epoch != holdall.MakeEpoch(2, 5) {
+		t.Errorf("adopted at %v, was at 1.4", v.Epoch)
+	}
+	r.refused(&adoptVolume{Volume{ID: v.ID, Scheme: scheme21, Limit: 1 << 28, State: holdall.VolumeOpen, Members: make([]Member, 3)}}, holdall.ErrRefused)
+	r.refused(&adoptVolume{Volume{ID: holdall.MakeVolumeID(3, 1), Scheme: scheme21, Limit: 1 << 28, State: holdall.VolumeOpen, Members: make([]Member, 3)}}, holdall.ErrInvalid)
+	if r.cell().Volumes != 1 {
+		t.Errorf("cell: %+v", r.cell())
+	}
+}
+
+// TestReplayRepeatsWhatHappened rebuilds from a cell's own stripes and journal,
+// and must come to the cell's rows.
+func TestReplayRepeatsWhatHappened(t *testing.T) {
+	a := newCell(t, 3)
+	v, w := a.volume(), a.volume()
+	stripes := map[holdall.VolumeID][]*commitStripe{}
+	put := func(v *Volume, c *commitStripe) {
+		t.Helper()
+		stripes[v.ID] = append(stripes[v.ID], c)
+		a.ok(c, new(commitAnswer))
+		*v = a.readVolume(v.ID)
+	}
+	put(&v, stripe(&v, id(1), id(2), id(3), id(4), id(5)))
+	a.delete(id(1), id(2), id(3))
+	a.pass(time.Hour)
+	a.hold(tagUndelete, id(2))
+	put(&w, stripe(&w, id(3))) // un-trashes it, the row stays in v
+	moved := stripe(&w, id(4))
+	moved.Blocks[0].Replace = a.block(id(4)).Location
+	put(&w, moved)
+	a.delete(id(5))
+	a.pass(DefaultRetention)
+	a.purge(id(5))
+	put(&w, stripe(&w, id(5)))
+	a.delete(id(4))
+	a.seal(&v)
+
+	b := newQuarantine(t)
+	b.now = a.now
+	for n := range uint64(2) {
+		b.adopt(n + 1)
+	}
+	for _, c := range a.changes() {
+		if c.Kind == ChangeStripe {
+			s := stripes[c.Volume][c.Stripe-1].StripeCommit
+			for i := range s.Blocks {
+				s.Blocks[i].Replace = holdall.Location{} // directories do not say
+			}
+			b.ok(&adoptStripe{StripeCommit: s, Journaled: true, Time: toInstant(c.Time)}, new(commitAnswer))
+		}
+		b.ok(&replayChanges{[]Change{c}}, noResult{})
+	}
+	for n := range 6 {
+		got, want := b.block(id(n)), a.block(id(n))
+		if got != want {
+			t.Errorf("block %d is\n%+v, was\n%+v", n, got, want)
+		}
+	}
+	for _, id := range []holdall.VolumeID{v.ID, w.ID} {
+		got, want := b.readVolume(id), a.readVolume(id)
+		if got.State != want.State || got.Last != want.Last || got.Rows != want.Rows || got.Live != want.Live || got.Packs != want.Packs || got.Members[0].End != want.Members[0].End {
+			t.Errorf("volume is\n%+v, was\n%+v", got, want)
+		}
+	}
+	if n := len(b.changes()); n != 0 || b.cell().LastChange != a.cell().LastChange {
+		t.Errorf("%d changes wait, numbers go on from %d; want none, %d", n, b.cell().LastChange, a.cell().LastChange)
+	}
+	audit(t, b.db)
+}
+
+func TestStripeOutsideTheJournalIsJournaledAnew(t *testing.T) {
+	r := newQuarantine(t)
+	v := r.adopt(1)
+	r.ok(&replayChanges{[]Change{{Seq: 40, Kind: ChangeDelete, Namespace: 1, ID: id(1)}}}, noResult{})
+	c := &adoptStripe{StripeCommit: stripe(&v, id(1)).StripeCommit}
+	c.Stripe = 3 // numbers may have gaps: not all need be found
+	r.adoptStripe(&v, c)
+	all := r.changes()
+	if len(all) != 1 || all[0].Kind != ChangeStripe || all[0].Stripe != 3 || all[0].Seq != 41 {
+		t.Errorf("journal: %+v", all)
+	}
+	if v.Last != 3 || v.Rows != 1 {
+		t.Errorf("volume: %+v", v)
+	}
+}
+
+func TestStripeOfUnknownOrderComesBackAsTrash(t *testing.T) {
+	r := newQuarantine(t)
+	v := r.adopt(1)
+	r.adoptStripe(&v, &adoptStripe{StripeCommit: stripe(&v, id(1)).StripeCommit, Journaled: true})
+	r.adoptStripe(&v, &adoptStripe{StripeCommit: stripe(&v, id(1), id(2)).StripeCommit, Journaled: true, Trashed: true})
+	if one, two := r.block(id(1)), r.block(id(2)); !one.Live() || !two.Found || two.Live() || toInstant(two.TrashedAt) != r.now {
+		t.Errorf("rows: %+v, %+v", one, two)
+	}
+	audit(t, r.db)
+}
+
+func TestReplayOfAFreeKeepsAVolumeThatHasRows(t *testing.T) {
+	r := newQuarantine(t)
+	v, empty := r.adopt(1), r.adopt(2)
+	r.adoptStripe(&v, &adoptStripe{StripeCommit: stripe(&v, id(1)).StripeCommit, Journaled: true})
+	var all []Change
+	for _, id := range []holdall.VolumeID{v.ID, empty.ID, 99} {
+		all = append(all, Change{Kind: ChangeSeal, Volume: id, Epoch: holdall.MakeEpoch(1, 9)}, Change{Kind: ChangeFree, Volume: id, Epoch: holdall.MakeEpoch(1, 10)})
+	}
+	r.ok(&replayChanges{all}, noResult{})
+	if v, empty = r.readVolume(v.ID), r.readVolume(empty.ID); v.State != holdall.VolumeSealed || empty.State != holdall.VolumeFreed {
+		t.Errorf("states: %v and %v", v.State, empty.State)
+	}
+	if v.Epoch < holdall.MakeEpoch(2, 9) {
+		t.Errorf("epoch %v is not above what the journal says", v.Epoch)
+	}
+	kinds := []string{}
+	for _, k := range r.tasks() {
+		kinds = append(kinds, k.Kind)
+	}
+	if !slices.Equal(kinds, []string{TaskFooter, TaskFree}) {
+		t.Errorf("tasks: %v", kinds)
+	}
+}
+
+func TestReplayedTrashKeepsItsTime(t *testing.T) {
+	r := newQuarantine(t)
+	v := r.adopt(1)
+	r.adoptStripe(&v, &adoptStripe{StripeCommit: stripe(&v, id(1)).StripeCommit, Journaled: true})
+	then := day - 1000
+	away := holdall.Location{Volume: v.ID, Member: 1, Offset: 4096, Length: 1000}
+	r.ok(&replayChanges{[]Change{
+		{Kind: ChangeDelete, Namespace: 1, ID: id(1), Time: then.time()},
+		{Kind: ChangeMove, Namespace: 1, ID: id(1), Time: day.time(), Location: away},
+	}}, noResult{})
+	if b := r.block(id(1)); toInstant(b.TrashedAt) != then || b.Location != away {
+		t.Errorf("row: %+v", b)
+	}
+	audit(t, r.db)
+}
