@@ -134,8 +134,11 @@ func (c *zoneFiles) setDirty(f *zoneFile, dirty bool) {
 // it, and for reading only if it must.
 func (c *zoneFiles) openFile(zone int, create bool) (int, error) {
 	c.mu.Lock()
-	direct := c.direct
+	direct, closed := c.direct, c.closed
 	c.mu.Unlock()
+	if closed {
+		return -1, unix.EBADF // the directory's handle may be another file's by now
+	}
 	flags := unix.O_RDWR | unix.O_CLOEXEC | unix.O_NOFOLLOW
 	if c.readOnly {
 		flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW

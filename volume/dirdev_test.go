@@ -215,6 +215,9 @@ func TestDirDeviceBoundsItsFiles(t *testing.T) {
 	if n := openFiles(t) - before; n > 0 {
 		t.Errorf("%d files are open after Close", n)
 	}
+	if err := dev.ReadAt(5, 0, got); err == nil {
+		t.Error("a closed disk was read")
+	}
 }
 
 func openFiles(t *testing.T) int {

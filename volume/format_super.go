@@ -37,6 +37,7 @@ const (
 const (
 	frameCheckpoint = 1 // the whole state; always first in its zone
 	frameEntry      = 2 // changes to it
+	frameMoved      = 3 // the log went on in the other zone: what is here is of the past
 )
 
 // frame is the header of a superblock frame.
@@ -111,7 +112,9 @@ func (f *frame) decode(b []byte) error {
 		return malformed("superblock checkpoint %d based on %d at %d", f.sequence, f.base, f.offset)
 	case f.kind == frameEntry && (f.offset == 0 || f.base >= f.sequence || f.count == 0 || f.count > maxFrameChanges || f.body > maxEntryBody):
 		return malformed("superblock entry %d based on %d at %d: %d changes in %d bytes", f.sequence, f.base, f.offset, f.count, f.body)
-	case f.kind != frameCheckpoint && f.kind != frameEntry:
+	case f.kind == frameMoved && (f.offset == 0 || f.base >= f.sequence || f.count != 0 || f.body != 0):
+		return malformed("superblock mark %d based on %d at %d: %d changes in %d bytes", f.sequence, f.base, f.offset, f.count, f.body)
+	case f.kind != frameCheckpoint && f.kind != frameEntry && f.kind != frameMoved:
 		return malformed("superblock frame of kind %d", f.kind)
 	}
 	return nil

@@ -99,7 +99,7 @@ func (d *Disk) scan(ctx context.Context, v *view, record func(Record) error, bad
 		err = malformed("the footer lists other records than are there")
 	}
 	if err != nil {
-		return bad(d.fault(v, v.footer, int64(v.size), err))
+		return bad(d.fault(v, v.footer, int64(v.size), fmt.Errorf("footer: %w", err)))
 	}
 	return nil
 }

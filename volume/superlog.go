@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -49,7 +50,7 @@ func (l *superLog) commit(c *catalog, changes []change) error {
 	}
 	invariant(len(changes) > 0 && len(changes) <= maxFrameChanges, "superblock entry of no, or too many, changes")
 	size := roundUp(frSize + int64(len(body)))
-	if l.due || l.bad[l.zone] || l.off+size > l.room {
+	if l.due || l.bad[l.zone] || l.off+size+SectorSize > l.room { // a sector for the mark
 		if err := l.checkpoint(c); err != nil {
 			return err
 		}
@@ -61,7 +62,9 @@ func (l *superLog) commit(c *catalog, changes []change) error {
 // checkpoint moves the log to the other zone:
 //  1. the other zone is reset, unless it is known to be empty;
 //  2. the whole state is written there, and synced;
-//  3. only then is the full zone reset.
+//  3. only then is the full zone reset, after a mark at its log's end: a
+//     conventional disk keeps what was there, and should the new checkpoint
+//     rot, the old log would be taken for the present one.
 //
 // A crash before the end of 2 leaves the full zone the only whole one; after
 // it both are whole and say the same, for no entry is written until 3 is done.
@@ -81,18 +84,43 @@ func (l *superLog) checkpoint(c *catalog) error {
 	if f.body = uint32(len(body)); f.size() > l.ident.ZoneSize/2 {
 		return fmt.Errorf("disk %v: superblock: checkpoint of %d bytes does not fit half a zone: %w", l.ident.Disk, len(body), holdall.ErrDiskFull)
 	}
+	old := frame{kind: frameMoved, base: l.base, offset: l.off, zone: uint32(full)}
 	l.off = 0
 	if err := l.write(&f, other, body); err != nil { // 2
 		return err
 	}
 	l.zone, l.base, l.due = other, l.seq, false
 	l.room = min(l.ident.ZoneSize, max(superLogBytes, 4*l.off))
-	if err := l.dev.Reset(full); err != nil { // 3
+	if err := l.mark(old); err != nil { // 3
+		return err
+	}
+	if err := l.dev.Reset(full); err != nil {
 		l.bad[full] = true
 		return fmt.Errorf("disk %v: superblock: reset zone %d: %w", l.ident.Disk, full, err)
 	}
 	l.bad[full] = false // a reset zone is a new one
 	return nil
+}
+
+// mark writes f, which says that the log has left its zone, where the log there
+// ends. Where the zone ends elsewhere there is no place for it, nor a need: a
+// device that remembers that erases what it resets.
+func (l *superLog) mark(f frame) error {
+	zone, off := int(f.zone), l.off
+	at, known := l.dev.WritePointer(zone)
+	switch {
+	case f.base == 0 || l.bad[zone] || (known && at != f.offset):
+		return nil
+	case !known:
+		if err := l.dev.SetPointer(zone, f.offset); err != nil {
+			return fmt.Errorf("disk %v: superblock: zone %d ends at %d: %w", l.ident.Disk, zone, f.offset, err)
+		}
+	}
+	l.seq--
+	l.off = f.offset
+	err := l.write(&f, zone, nil)
+	l.off = off
+	return err
 }
 
 // write appends one frame to zone at l.off, and syncs it. The sequence number
@@ -229,11 +257,14 @@ func (s *superState) replay(pool *buffer.Pool) error {
 	defer w.close()
 	for l.off < limit {
 		f, changes, err := l.readEntry(w, l.off)
-		if err == nil && f.sequence != l.seq+1 {
+		if err == nil && (f.sequence <= l.seq || (f.kind == frameEntry && f.sequence != l.seq+1)) {
 			err = malformed("superblock entry %d after %d", f.sequence, l.seq)
 		}
 		if err != nil {
 			return s.end(w, known, err)
+		}
+		if f.kind == frameMoved {
+			return fmt.Errorf("disk %v: superblock: the log went on in zone %d, whose checkpoint %d cannot be read: %w", l.ident.Disk, 1-l.zone, f.sequence, holdall.ErrCorrupt)
 		}
 		for i := range changes {
 			if err := s.state.check(&changes[i]); err != nil {
@@ -257,7 +288,7 @@ func (l *superLog) readEntry(w *window, off int64) (*frame, []change, error) {
 	if err := f.decode(b); err != nil {
 		return nil, nil, err
 	}
-	if f.kind != frameEntry || f.base != l.base || f.offset != off || int(f.zone) != l.zone || f.disk != l.ident.Disk || f.cell != l.ident.Cell {
+	if f.kind == frameCheckpoint || f.base != l.base || f.offset != off || int(f.zone) != l.zone || f.disk != l.ident.Disk || f.cell != l.ident.Cell {
 		return nil, nil, malformed("a superblock frame that belongs elsewhere")
 	}
 	if b, err = w.at(off, int(f.size())); err != nil {
@@ -280,7 +311,7 @@ func (s *superState) end(w *window, known bool, cause error) error {
 	blank := true
 	for off := l.off; off < last; off += SectorSize {
 		b, err := w.at(off, SectorSize)
-		blank = blank && err == nil && (allZero(b) || (!known && string(b[:8]) != SuperMagic))
+		blank = blank && err == nil && (allZero(b) || (!known && !l.remains(b)))
 		if f, _, err := l.readEntry(w, off); err == nil && f.sequence > l.seq && off > l.off {
 			return fmt.Errorf("disk %v: superblock entry %d at %d is bad, entry %d after it is whole: %v: %w", l.ident.Disk, l.seq+1, l.off, f.sequence, cause, holdall.ErrCorrupt)
 		}
@@ -289,4 +320,16 @@ func (s *superState) end(w *window, known bool, cause error) error {
 		s.torn = fmt.Sprintf("superblock: bytes after entry %d in zone %d at %d: %v", l.seq, l.zone, l.off, cause)
 	}
 	return nil
+}
+
+// remains reports whether sector b, which is no whole frame, is what is left of
+// one of this log, and not of what the medium held before.
+func (l *superLog) remains(b []byte) bool {
+	le := binary.LittleEndian
+	magic := string(b[:8]) == SuperMagic
+	ident := holdall.CellID(b[frCell:frDisk]) == l.ident.Cell && holdall.DiskID(b[frDisk:frSequence]) == l.ident.Disk
+	if le.Uint64(b[frBase:]) == l.base {
+		return magic || ident
+	}
+	return magic && ident && le.Uint32(b[frSum:]) != checksum(b[:frSum]) // a whole older one has another base
 }
