@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -146,6 +147,34 @@ func TestGroupKeepsWhatItAcknowledgedWhenTheLeadChanges(t *testing.T) {
 			}
 			g.start(old)
 			g.agree()
+		}
+	})
+}
+
+// cutOff takes voter i off the network.
+func (g *group) cutOff(i int) {
+	for _, peer := range g.trans {
+		g.trans[i].Disconnect(peer.LocalAddr())
+		peer.Disconnect(g.trans[i].LocalAddr())
+	}
+}
+
+// TestLeaderThatIsCutOffAnswersNothingLinearizable reads before the leader can
+// have noticed that it is alone.
+func TestLeaderThatIsCutOffAnswersNothingLinearizable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 3)
+		defer g.close()
+		_, lead := g.newCell()
+		s := g.stores[lead]
+		g.cutOff(lead)
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		if err := s.Linearize(ctx); !errors.Is(err, holdall.ErrUnavailable) {
+			t.Errorf("linearizable read of a leader cut off: %v", err)
+		}
+		if s.r.raft.State() != raft.Leader {
+			t.Error("it has noticed already: the test tests nothing")
 		}
 	})
 }

@@ -154,7 +154,10 @@ func powerCutsOfAnInstalledSnapshot(t *testing.T) {
 	g.agree()
 	behind := (lead + 1) % 3
 	had := g.stores[behind].r.fsm.applied.load()
+	// The follower dies with most of what it has in its log alone.
+	cams[behind].fs = cams[behind].fs.CrashClone(vfs.CrashCloneCfg{})
 	g.stop(behind)
+	g.cfgs[behind].FS = errorfs.Wrap(cams[behind].fs, cams[behind])
 	lead = g.leader()
 	commitStripes(t, g.stores[lead], &v, 6, 15)
 	for i, s := range g.stores {
