@@ -58,7 +58,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, holdall.ErrRefused):
 		return exitRefused
-	case errors.Is(err, holdall.ErrUnavailable), errors.Is(err, holdall.ErrExhausted), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, holdall.ErrUnavailable), errors.Is(err, holdall.ErrExhausted), errors.Is(err, holdall.ErrDiskFull),
+		errors.Is(err, holdall.ErrDiskFailed), errors.Is(err, context.DeadlineExceeded):
 		return exitUnavailable
 	}
 	return exitFailed

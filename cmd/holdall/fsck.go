@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/fsck"
 )
 
@@ -89,8 +88,8 @@ func printFsck(w io.Writer, r *fsckFacts) {
 // findingText is one finding on one line: what, where, why.
 func findingText(f *fsck.Finding) string {
 	words := []string{f.Kind}
-	if f.Disk != (holdall.DiskID{}) {
-		words = append(words, "disk "+f.Disk.String())
+	if f.Disk != "" {
+		words = append(words, "disk "+f.Disk)
 	}
 	if f.Path != "" {
 		words = append(words, f.Path)
@@ -98,8 +97,8 @@ func findingText(f *fsck.Finding) string {
 	if f.Zone >= 0 {
 		words = append(words, fmt.Sprintf("zone %d", f.Zone))
 	}
-	if f.Volume != 0 {
-		words = append(words, "volume "+f.Volume.String())
+	if f.Volume != "" {
+		words = append(words, "volume "+f.Volume)
 	}
 	if f.Member >= 0 {
 		words = append(words, fmt.Sprintf("member %d", f.Member))

@@ -25,16 +25,16 @@ type Config struct {
 
 // Finding is one difference between what is and what should be.
 type Finding struct {
-	Kind   string           `json:"kind"` // see the constants
-	Disk   holdall.DiskID   `json:"disk"` // zero: of no disk
-	Path   string           `json:"path,omitempty"`
-	Zone   int              `json:"zone"` // -1: of no zone
-	Volume holdall.VolumeID `json:"volume"`
-	Member int              `json:"member"` // -1: of no member
-	Stripe uint64           `json:"stripe,omitempty"`
-	Offset int64            `json:"offset"` // in the extent; of the record, where there is one
-	Block  string           `json:"block,omitempty"`
-	Detail string           `json:"detail"`
+	Kind   string `json:"kind"` // see the constants
+	Disk   string `json:"disk,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Zone   int    `json:"zone"` // -1: of no zone
+	Volume string `json:"volume,omitempty"`
+	Member int    `json:"member"` // -1: of no member
+	Stripe uint64 `json:"stripe,omitempty"`
+	Offset int64  `json:"offset"` // in the extent; of the record, where there is one
+	Block  string `json:"block,omitempty"`
+	Detail string `json:"detail"`
 }
 
 // The kinds of finding.
@@ -252,7 +252,7 @@ func (c *checker) openDisk(path string, known bool) error {
 	}
 	if other := c.disks[d.id]; other != nil {
 		if !known && other.medium.path != path {
-			c.find(Finding{Kind: KindDisk, Disk: d.id, Path: path, Zone: -1, Member: -1, Detail: "the disk is at " + other.medium.path + " too: one is a copy"})
+			c.find(Finding{Kind: KindDisk, Disk: d.id.String(), Path: path, Zone: -1, Member: -1, Detail: "the disk is at " + other.medium.path + " too: one is a copy"})
 		}
 		return m.close()
 	}
@@ -284,7 +284,7 @@ func (c *checker) checkDisks() error {
 		case row.State == holdall.DiskRemoved:
 		case d == nil:
 			c.gone[row.ID] = true
-			c.find(Finding{Kind: KindDisk, Disk: row.ID, Path: row.Path, Zone: -1, Member: -1, Detail: "the disk is missing: it was last at this path"})
+			c.find(Finding{Kind: KindDisk, Disk: row.ID.String(), Path: row.Path, Zone: -1, Member: -1, Detail: "the disk is missing: it was last at this path"})
 		case d.cell != c.result.Cell:
 			c.find(d.finding(KindDisk, -1).say("the disk is of cell %v", d.cell))
 		case d.incarnation != row.Incarnation && d.incarnation != row.Granted:

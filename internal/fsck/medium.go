@@ -187,5 +187,5 @@ func (d *disk) read(e *extent, off int64, buf []byte) error {
 
 // finding is one about d, at a zone or at none.
 func (d *disk) finding(kind string, zone int) Finding {
-	return Finding{Kind: kind, Disk: d.id, Path: d.medium.path, Zone: zone, Member: -1}
+	return Finding{Kind: kind, Disk: d.id.String(), Path: d.medium.path, Zone: zone, Member: -1}
 }

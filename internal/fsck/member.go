@@ -31,18 +31,18 @@ type theVolume struct {
 
 // at is a finding at an offset of a member's extent.
 func (v *theVolume) at(m *member, kind string, stripe uint64, off int64) Finding {
-	f := Finding{Kind: kind, Volume: v.id, Member: m.index, Stripe: stripe, Offset: off, Zone: -1}
+	f := Finding{Kind: kind, Volume: v.id.String(), Member: m.index, Stripe: stripe, Offset: off, Zone: -1}
 	if m.disk != nil {
-		f.Disk, f.Path, f.Zone = m.disk.id, m.disk.medium.path, m.disk.zoneOf(m.extent, off)
+		f.Disk, f.Path, f.Zone = m.disk.id.String(), m.disk.medium.path, m.disk.zoneOf(m.extent, off)
 	} else if v.row != nil {
-		f.Disk = v.row.Members[m.index].Disk
+		f.Disk = v.row.Members[m.index].Disk.String()
 	}
 	return f
 }
 
 // about is a finding about the volume as a whole.
 func (v *theVolume) about(kind string, stripe uint64) Finding {
-	return Finding{Kind: kind, Volume: v.id, Member: -1, Zone: -1, Stripe: stripe}
+	return Finding{Kind: kind, Volume: v.id.String(), Member: -1, Zone: -1, Stripe: stripe}
 }
 
 // gather finds the extents of a volume. It returns nil where there is nothing to
@@ -65,7 +65,7 @@ func (c *checker) gather(id holdall.VolumeID) *theVolume {
 				continue
 			}
 			if v.row != nil || c.reader != nil {
-				c.find(Finding{Kind: KindExtent, Disk: d.id, Path: d.medium.path, Zone: d.zoneOf(e, 0), Volume: id, Member: int(e.id.Member),
+				c.find(Finding{Kind: KindExtent, Disk: d.id.String(), Path: d.medium.path, Zone: d.zoneOf(e, 0), Volume: id.String(), Member: int(e.id.Member),
 					Detail: fmt.Sprintf("extent %v is of no member that metadata knows", e.id)})
 				continue
 			}

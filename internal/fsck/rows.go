@@ -103,7 +103,7 @@ func (c *checker) checkRows(ctx context.Context) error {
 		}
 		if n.rows != v.Rows || n.bytes != v.Bytes || n.live != v.Live {
 			f := nowhere(KindVolume, "metadata counts %d rows, %d bytes, %d live; the rows are %d, %d, %d", v.Rows, v.Bytes, v.Live, n.rows, n.bytes, n.live)
-			f.Volume = id
+			f.Volume = id.String()
 			c.find(f)
 		}
 	}
@@ -115,7 +115,7 @@ func (c *checker) checkRow(b *metadata.Block) {
 	v := c.rows[b.Location.Volume]
 	places := c.places[b.Location.Volume]
 	f := nowhere(KindRow, "")
-	f.Volume, f.Member, f.Offset, f.Block = b.Location.Volume, int(b.Location.Member), b.Location.Offset, b.ID.String()
+	f.Volume, f.Member, f.Offset, f.Block = b.Location.Volume.String(), int(b.Location.Member), b.Location.Offset, b.ID.String()
 	switch {
 	case v == nil:
 		f.Detail = "the row points into a volume that metadata does not know"
@@ -129,8 +129,9 @@ func (c *checker) checkRow(b *metadata.Block) {
 		f.Detail = "no directory lists the block where its row points"
 	}
 	if v != nil && f.Member < len(v.Members) {
-		f.Disk = v.Members[f.Member].Disk
-		if d := c.disks[f.Disk]; d != nil {
+		id := v.Members[f.Member].Disk
+		f.Disk = id.String()
+		if d := c.disks[id]; d != nil {
 			f.Path, f.Zone = d.medium.path, d.zoneOf(d.extents[v.Extent(f.Member)], f.Offset)
 		}
 	}

@@ -61,7 +61,7 @@ func readSuper(m *medium) (*disk, []Finding) {
 		return nil, findings
 	}
 	for i := range findings {
-		findings[i].Disk = d.id
+		findings[i].Disk = d.id.String()
 	}
 	return d, findings
 }

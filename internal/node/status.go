@@ -217,6 +217,9 @@ func (d *diskState) facts(extents int) client.DiskStatus {
 	}
 	if d.state() != holdall.DiskActive {
 		s.Reason = d.reason()
+		if d.here && !d.status.Gone {
+			s.Reason += "; it is read, and takes writes again after `holdall disk readmit " + d.row.ID.String() + "`"
+		}
 	}
 	if d.here {
 		s.Capacity, s.Written, s.FreeZones, s.TotalZones = uint64(d.status.Capacity), uint64(d.status.Written), uint32(d.status.FreeZones), uint32(d.status.TotalZones)

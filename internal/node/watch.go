@@ -50,7 +50,6 @@ func (n *Node) watchDisks(ctx context.Context) {
 
 // onDiskFailed is called by the volume server, and must not wait.
 func (n *Node) onDiskFailed(id holdall.DiskID, reason string) {
-	n.log.Error("disk takes no more writes", "disk", id.String(), "reason", reason)
 	select {
 	case n.failures <- diskFailure{id, reason}:
 	default: // full: it holds more than there are disks
