@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/holdall/holdall"
 )
@@ -133,25 +134,16 @@ func (c *markMember) run(t *tx) (result, error) {
 	v.dirty = true
 	if c.Mark == tagMarkFooter {
 		v.Members[c.Member].Footer = true
-		if all(v.Members, func(m Member) bool { return m.Footer }) {
+		if !slices.ContainsFunc(v.Members, func(m Member) bool { return !m.Footer }) {
 			t.dropTask(TaskFooter, v.ID)
 		}
 		return noResult{}, nil
 	}
 	v.Members[c.Member].Freed = true
-	if all(v.Members, func(m Member) bool { return m.Freed }) {
+	if !slices.ContainsFunc(v.Members, func(m Member) bool { return !m.Freed }) {
 		t.dropTask(TaskFree, v.ID)
 		v.found = false
 		t.sys.Volumes--
 	}
 	return noResult{}, nil
-}
-
-func all(members []Member, holds func(Member) bool) bool {
-	for _, m := range members {
-		if !holds(m) {
-			return false
-		}
-	}
-	return true
 }

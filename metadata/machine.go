@@ -243,5 +243,8 @@ func (t *tx) read(key []byte) ([]byte, bool, error) {
 		return nil, false, faultf("read %x: %w", key, err)
 	}
 	t.val = append(t.val[:0], v...)
-	return t.val, true, closer.Close()
+	if err := closer.Close(); err != nil {
+		return nil, false, faultf("read %x: %w", key, err)
+	}
+	return t.val, true, nil
 }

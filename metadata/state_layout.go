@@ -13,8 +13,8 @@ import (
 // hence a filter at every level, and blocks so small that a miss of the cache
 // reads and decompresses little.
 func layoutState(o *pebble.Options) {
-	o.FormatMajorVersion = pebble.FormatValueSeparation // pinned: newer ones are a decision, because they are one-way
-	o.DisableWAL = true                                 // the Raft log is that
+	o.FormatMajorVersion = pebbleFormat
+	o.DisableWAL = true // the Raft log is that
 	for i := range o.Levels {
 		l := &o.Levels[i]
 		l.BlockSize, l.IndexBlockSize = stateBlock, stateIndexBlock

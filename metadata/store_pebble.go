@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdall/holdall"
 )
@@ -20,29 +18,18 @@ const (
 	logCache      = 1 << 20  // bytes: the tail is cached above Pebble
 )
 
-// stateOptions are those of the state: no write-ahead log of its own, because
-// the Raft log is that; big compressed blocks and filters, because rows are
-// small, keys random, and half of all lookups find nothing.
+// stateOptions are those of the state; layoutState decides how it lies on disk.
 func stateOptions(fs vfs.FS, cache *pebble.Cache, dead *fatality) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          fs,
 		Cache:                       cache,
-		DisableWAL:                  true,
-		FormatMajorVersion:          pebbleFormat,
 		Logger:                      pebbleLogger{dead, "state"},
 		MemTableSize:                stateMemTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       2,
 		MaxOpenFiles:                1000,
 	}
-	for i := range o.Levels {
-		l := &o.Levels[i]
-		l.BlockSize, l.IndexBlockSize = 32<<10, 64<<10
-		l.FilterPolicy, l.FilterType = bloom.FilterPolicy(10), pebble.TableFilter
-		l.Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
-	}
-	// What was written in the last seconds is read soon and compacted soon.
-	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	layoutState(o)
 	return o
 }
 

@@ -1,0 +1,90 @@
+package metadata
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/holdall/holdall"
+)
+
+// formatPage is where the key space is described for people.
+const formatPage = "../docs/format/metadata.md"
+
+// example makes the state of the page's example: entries 1 to 9.
+func example(t *testing.T) *rig {
+	r := newRig(t)
+	r.ok(&initCell{Cell: holdall.CellID{0xce, 0x11}, Retention: 24 * time.Hour}, noResult{})
+	for i := range 3 {
+		r.ok(&addDisk{Disk{ID: disk(i), State: holdall.DiskActive, Path: "disk-0" + string(rune('0'+i)), Capacity: 1 << 30, ZoneSize: 16 << 20}}, noResult{})
+	}
+	s := r.session()
+	h := header{Session: s, Seq: 1, Lowest: 1, Time: r.now}
+	var v volumeResult
+	if err := r.doAs(h, &createVolume{Scheme: scheme21, Limit: 64 << 20, Disks: []holdall.DiskID{disk(0), disk(1), disk(2)}, Gateway: "gw", Lease: time.Minute}, &v); err != nil {
+		t.Fatal(err)
+	}
+	h.Seq, h.Lowest = 2, 2
+	if err := r.doAs(h, stripe(&v.Volume, holdall.HashBlock([]byte("one")), holdall.HashBlock([]byte("two"))), new(commitAnswer)); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(time.Second)
+	h.Seq, h.Lowest, h.Time = 3, 3, r.now
+	if err := r.doAs(h, &changeBlocks{tagDelete, holdall.DefaultNamespace, []holdall.BlockID{holdall.HashBlock([]byte("two"))}}, new(idsResult)); err != nil {
+		t.Fatal(err)
+	}
+	r.ok(&sealVolume{Volume: v.Volume.ID, Epoch: v.Volume.Epoch}, new(volumeResult))
+	return r
+}
+
+// TestFormatPage reads the example of the page, decodes every row of it, and
+// compares it with what is written today. A change of the format fails here: it
+// needs a new version, not a new example. HOLDALL_FORMAT=print prints the rows.
+func TestFormatPage(t *testing.T) {
+	r := example(t)
+	var now bytes.Buffer
+	for kv, err := range rows(r.db, nil, []byte{0xff}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&now, "%x\n    %x\n", kv.key, kv.value)
+	}
+	if os.Getenv("HOLDALL_FORMAT") == "print" {
+		t.Logf("\n%s", &now)
+	}
+	page, err := os.ReadFile(formatPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "```rows\n")
+	block, _, ends := strings.Cut(rest, "```")
+	if !ok || !ends {
+		t.Fatalf("%s has no example", formatPage)
+	}
+	if block != now.String() {
+		t.Errorf("the example is not what is written today:\n%s", &now)
+	}
+	codecs := rowCodecs()
+	lines := strings.Split(strings.TrimRight(block, "\n"), "\n")
+	for i := 0; i+1 < len(lines); i += 2 {
+		key, err1 := hex.DecodeString(lines[i])
+		value, err2 := hex.DecodeString(strings.TrimSpace(lines[i+1]))
+		if err1 != nil || err2 != nil || len(key) < 2 {
+			t.Fatalf("rows %d: %v, %v", i, err1, err2)
+		}
+		table := map[byte]string{'b': "blocks", 'd': "disks", 'j': "changes", 'n': "namespaces", 's': "sessions", 't': "tasks", 'v': "volumes", 'x': "trash", 'y': "cell"}[key[0]]
+		switch {
+		case key[0] == prefixAnswer, table == "trash":
+			continue // an answer is a command's; trash has no value
+		case bytes.Equal(key, keyProgress[:]):
+			table = "progress"
+		}
+		if again, ok := codecs[table].value(value); !ok || !bytes.Equal(again, value) {
+			t.Errorf("row %x of %q does not decode", key, table)
+		}
+	}
+}
