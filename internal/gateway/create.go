@@ -105,6 +105,10 @@ func (g *Gateway) place() (placement.Choice, error) {
 		members = append(members, ids)
 	}
 	probation := g.health.onProbation()
+	if len(probation) > g.cfg.Scheme.Tolerance() {
+		// So many disks are not slow at the same time: something else was.
+		clear(probation)
+	}
 	r := placement.Request{Scheme: g.cfg.Scheme, Level: g.cfg.Domain, Volumes: members, Need: 2 * g.cfg.ExtentLimit,
 		Seed: g.cfg.Seed + g.placements.Add(1)}
 	for id, d := range g.health.look(g.cfg.Now()) {

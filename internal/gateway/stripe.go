@@ -295,8 +295,14 @@ func (g *Gateway) giveUp(a *appends) (waiting []int) {
 // tooLate puts the disks on probation whose shards are not durable in time.
 func (g *Gateway) tooLate(a *appends, st *stripe, limit time.Duration) error {
 	err := fmt.Errorf("gateway: append to volume %v: not durable within %v: %w", st.v.id, limit, holdall.ErrUnavailable)
-	for _, shard := range g.giveUp(a) {
-		g.metrics.lateShards.Inc()
+	late := g.giveUp(a)
+	g.metrics.lateShards.Add(float64(len(late)))
+	if len(late) > st.v.scheme.Tolerance() {
+		// Not the disks, then: this process or this machine stood still.
+		g.log.Warn("shards of most disks are late: this machine is overloaded or was suspended", "volume", st.v.id, "stripe", st.table.Number, "late", len(late))
+		return err
+	}
+	for _, shard := range late {
 		g.appendFailed(st, shard, err)
 	}
 	return err

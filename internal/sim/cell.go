@@ -16,6 +16,7 @@ import (
 	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/internal/faultdisk"
 	"github.com/holdall/holdall/internal/gateway"
+	"github.com/holdall/holdall/internal/upkeep"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/volume"
 )
@@ -39,6 +40,7 @@ type Cell struct {
 	Store   *metadata.Store
 	Server  *volume.Server
 	Gateway *gateway.Gateway
+	Upkeep  *upkeep.Upkeep // not started: tests say when its rounds are
 	Pool    *buffer.Pool
 
 	cfg    Config
@@ -53,6 +55,9 @@ type failure struct {
 	disk   holdall.DiskID
 	reason string
 }
+
+// Retention is how long trashed blocks wait, by the cell's clock.
+const Retention = 7 * 24 * time.Hour
 
 const metadataDir = "/cell/metadata"
 
@@ -124,6 +129,10 @@ func (c *Cell) start(first bool) error {
 		c.cfg.Gateway(&cfg)
 	}
 	if c.Gateway, err = gateway.New(cfg); err != nil {
+		return err
+	}
+	if c.Upkeep, err = upkeep.New(upkeep.Config{Tables: store, Referee: store, Volumes: store, Trash: store, Journal: store, Extents: c.Server,
+		Disks: c.Server, Blocks: c.Gateway, Pool: c.Pool, Retention: Retention, ScanEvery: time.Nanosecond, Now: c.Now, Logger: c.cfg.Logger}); err != nil {
 		return err
 	}
 	return c.Gateway.Start(context.Background())
