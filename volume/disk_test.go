@@ -15,6 +15,7 @@ import (
 	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/internal/faultdisk"
 	"github.com/holdall/holdall/volume"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var (
@@ -36,17 +37,36 @@ type rig struct {
 	pool *buffer.Pool
 	rand *rand.Rand
 	cfg  volume.DiskConfig
+	reg  *prometheus.Registry
 }
 
 func newRig(t testing.TB, dev volume.Device, cfg volume.DiskConfig) *rig {
 	t.Helper()
-	r := &rig{t: t, dev: dev, pool: buffer.NewPool(64 << 20), rand: rand.New(rand.NewPCG(1, 2)), cfg: cfg}
-	r.cfg.Pool, r.cfg.Logger, r.cfg.CheckEvery, r.cfg.Metrics = r.pool, quiet, time.Hour, volume.NewMetrics(nil)
+	r := &rig{t: t, dev: dev, pool: buffer.NewPool(64 << 20), rand: rand.New(rand.NewPCG(1, 2)), cfg: cfg, reg: prometheus.NewRegistry()}
+	r.cfg.Pool, r.cfg.Logger, r.cfg.CheckEvery, r.cfg.Metrics = r.pool, quiet, time.Hour, volume.NewMetrics(r.reg)
 	if err := volume.Format(dev, volume.Identity{Cell: cell, Disk: diskID}); err != nil {
 		t.Fatalf("format: %v", err)
 	}
 	r.open()
 	return r
+}
+
+// counted returns the sum of a counter over its labels.
+func (r *rig) counted(name string) int64 {
+	r.t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return int64(sum)
 }
 
 // open opens and mounts the disk, and closes it when the test ends.

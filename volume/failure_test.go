@@ -363,3 +363,42 @@ func TestReadEndsWithItsDeadline(t *testing.T) {
 		t.Fatalf("%d bytes lent after close, %d before", got, lent)
 	}
 }
+
+// TestZonesOfAnInterruptedFreeAreReset: a process that dies between the note
+// that an extent is gone and the reset of its zones leaves that to the next.
+func TestZonesOfAnInterruptedFreeAreReset(t *testing.T) {
+	ctx := context.Background()
+	array, dev := memory(faultdisk.Config{})
+	r := newRig(t, dev, volume.DiskConfig{})
+	l := r.create(7, 0)
+	l.mustAppend(5000)
+	zone := r.zone(l, 0)
+	if err := r.disk.Trash(ctx, l.id); err != nil {
+		t.Fatal(err)
+	}
+	until := make(chan struct{})
+	stall := dev.Inject(faultdisk.Fault{Op: faultdisk.OpReset, Zone: zone, Effect: faultdisk.Hang, Until: until})
+	short, cancel := context.WithCancel(ctx)
+	done := make(chan error)
+	go func() { done <- r.disk.Free(short, l.id) }()
+	for stall.Hits() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, holdall.ErrUnavailable) {
+		t.Fatalf("free that the disk stalls on: %v, want ErrUnavailable", err)
+	}
+	old := r.disk
+	_, dev = r.kill(array)
+	close(until)
+	_ = old.Close()
+	for {
+		if at, _ := dev.WritePointer(zone); at == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if err := r.disk.Free(ctx, l.id); err != nil {
+		t.Fatalf("free of what is gone: %v", err)
+	}
+}

@@ -34,10 +34,10 @@ const (
 const _ = uint(sectorSum - ftEnd)
 
 // Upper bounds of what a stripe, and the start of a block of stripes, take in a
-// table: numbers of 10, 10 and 4 bytes, then per shard a length (4 bytes) and a
+// table: numbers of 3, 10 and 4 bytes, then per shard a length (4 bytes) and a
 // distance in sectors (5 bytes).
 const (
-	maxStripeBytes = 10 + 10 + 4
+	maxStripeBytes = 3 + 10 + 4
 	maxShardBytes  = 4 + 5
 )
 
@@ -131,7 +131,7 @@ func (h *FooterHeader) Decode(b []byte) error {
 		return malformed("footer: member %d of %v", h.Extent.Member, scheme)
 	case !validOffset(uint64(h.Offset)) || !validOffset(uint64(h.RecordsEnd)) || h.RecordsEnd > h.Offset:
 		return malformed("footer at %d: records end at %d", h.Offset, h.RecordsEnd)
-	case h.Count > holdall.MaxVolumeStripes || int64(h.Body) > FooterSize(int(h.Count), scheme.N()):
+	case h.Count > holdall.MaxVolumeStripes || h.Last > holdall.MaxVolumeStripes || int64(h.Body) > FooterSize(int(h.Count), scheme.N()):
 		return malformed("footer: %d stripes in %d bytes", h.Count, h.Body)
 	}
 	return nil

@@ -160,8 +160,8 @@ func (h *RecordHeader) check() error {
 	switch {
 	case h.Length == 0 || h.Length > MaxPayload:
 		return malformed("payload of %d bytes, want 1 to %d", h.Length, MaxPayload)
-	case h.Number == 0:
-		return malformed("stripe 0: stripes count from 1")
+	case h.Number == 0 || h.Number > holdall.MaxVolumeStripes:
+		return malformed("stripe %d, want 1 to %d", h.Number, holdall.MaxVolumeStripes)
 	case int(h.Shard) >= n || int(h.Extent.Member) >= n:
 		return malformed("shard %d on member %d of %v", h.Shard, h.Extent.Member, h.Scheme)
 	case holdall.ShardMember(h.Number, int(h.Shard), n) != int(h.Extent.Member):

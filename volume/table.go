@@ -48,10 +48,8 @@ type stripeEntry struct {
 // every member's shards lie one after another.
 func (t *table) fits(number uint64, epoch holdall.Epoch, shards []holdall.ShardPlace) error {
 	switch {
-	case t.count >= holdall.MaxVolumeStripes:
-		return malformed("more than %d stripes", holdall.MaxVolumeStripes)
-	case number <= t.number:
-		return malformed("stripe %d after stripe %d", number, t.number)
+	case number <= t.number || number > holdall.MaxVolumeStripes:
+		return malformed("stripe %d after stripe %d, the last is %d", number, t.number, holdall.MaxVolumeStripes)
 	case epoch < t.epoch:
 		return malformed("stripe %d of epoch %v after epoch %v", number, epoch, t.epoch)
 	}
@@ -141,7 +139,7 @@ func (t *table) block(i int) *tableReader {
 }
 
 func (r *tableReader) start() {
-	r.from.number = r.uvarint(1<<64 - 1)
+	r.from.number = r.uvarint(holdall.MaxVolumeStripes)
 	r.from.epoch = holdall.Epoch(r.uvarint(1<<64 - 1))
 	r.from.running = r.uint32()
 	for m := range r.t.n {
@@ -159,7 +157,7 @@ func (r *tableReader) next(e *stripeEntry) bool {
 		r.start()
 		r.bad = r.bad || r.from != before
 	}
-	number := r.uvarint(1<<64 - 1 - r.from.number)
+	number := r.uvarint(holdall.MaxVolumeStripes - r.from.number)
 	r.bad = r.bad || number == 0
 	e.number = r.from.number + number
 	e.epoch = r.from.epoch + holdall.Epoch(r.uvarint(uint64(^holdall.Epoch(0)-r.from.epoch)))
