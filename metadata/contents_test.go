@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/holdall/holdall"
 )
 
 // contents returns the whole state as text, but for how far it is applied, its
@@ -44,35 +45,33 @@ func everything(t testing.TB, r pebble.Reader) string {
 	return b.String()
 }
 
+// sums is what is counted of a volume, a namespace, the cell.
+type sums struct{ rows, bytes, liveRows, live int64 }
+
+func (s *sums) add(b *Block) {
+	s.rows++
+	s.bytes += int64(b.Location.Length)
+	if b.Live() {
+		s.liveRows++
+		s.live += int64(b.Location.Length)
+	}
+}
+
 // audit checks what must hold of every state: counts are those of the rows they
 // count, the trash table lists exactly the rows that wait.
 func audit(t testing.TB, r pebble.Reader) {
 	t.Helper()
-	cell, err := readCell(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	type sums struct{ rows, bytes, live, liveRows int64 }
-	byVolume, bySpace, all := map[any]*sums{}, map[any]*sums{}, &sums{}
-	add := func(m map[any]*sums, k any) *sums {
-		if m[k] == nil {
-			m[k] = &sums{}
-		}
-		return m[k]
-	}
+	byVolume, bySpace, all := map[holdall.VolumeID]sums{}, map[holdall.NamespaceID]sums{}, sums{}
 	waits := map[waiting]bool{}
 	for b, err := range blocks(r) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range []*sums{add(byVolume, b.Location.Volume), add(bySpace, b.Namespace), all} {
-			s.rows++
-			s.bytes += int64(b.Location.Length)
-			if b.Live() {
-				s.live += int64(b.Location.Length)
-				s.liveRows++
-			}
-		}
+		v, s := byVolume[b.Location.Volume], bySpace[b.Namespace]
+		v.add(&b)
+		s.add(&b)
+		all.add(&b)
+		byVolume[b.Location.Volume], bySpace[b.Namespace] = v, s
 		if since := waitsSince(&b); since != 0 {
 			waits[waiting{BlockKey{b.Namespace, b.ID}, since}] = true
 		}
@@ -80,6 +79,12 @@ func audit(t testing.TB, r pebble.Reader) {
 			t.Errorf("nothing holds block %v and it is not in trash", b.ID)
 		}
 	}
+	auditTrash(t, r, waits)
+	auditCounts(t, r, byVolume, bySpace, all)
+}
+
+func auditTrash(t testing.TB, r pebble.Reader, waits map[waiting]bool) {
+	t.Helper()
 	for w, err := range trash(r, maxInstant+1) {
 		if err != nil {
 			t.Fatal(err)
@@ -92,30 +97,37 @@ func audit(t testing.TB, r pebble.Reader) {
 	for w := range waits {
 		t.Errorf("trash does not list %+v", w)
 	}
-	var n int64
+}
+
+func auditCounts(t testing.TB, r pebble.Reader, byVolume map[holdall.VolumeID]sums, bySpace map[holdall.NamespaceID]sums, all sums) {
+	t.Helper()
+	n := int64(0)
 	for v, err := range volumes(r) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		n++
-		s := add(byVolume, v.ID)
-		delete(byVolume, v.ID)
-		if got := (sums{v.Rows, v.Bytes, v.Live, s.liveRows}); got != *s {
-			t.Errorf("volume %v counts %+v, its rows say %+v", v.ID, got, *s)
+		if s := byVolume[v.ID]; v.Rows != s.rows || v.Bytes != s.bytes || v.Live != s.live {
+			t.Errorf("volume %v counts %d rows, %d bytes, %d live; its rows say %+v", v.ID, v.Rows, v.Bytes, v.Live, s)
 		}
+		delete(byVolume, v.ID)
 	}
 	for v, s := range byVolume {
-		t.Errorf("rows name volume %v, which is not there: %+v", v, *s)
+		t.Errorf("rows name volume %v, which is not there: %+v", v, s)
 	}
 	for v, err := range namespaces(r) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s := add(bySpace, v.ID); v.Blocks != s.liveRows || v.Bytes != s.live {
-			t.Errorf("namespace %d counts %d blocks, %d bytes, its rows say %+v", v.ID, v.Blocks, v.Bytes, *s)
+		if s := bySpace[v.ID]; v.Blocks != s.liveRows || v.Bytes != s.live {
+			t.Errorf("namespace %d counts %d blocks, %d bytes; its rows say %+v", v.ID, v.Blocks, v.Bytes, s)
 		}
 	}
-	if got := (sums{cell.Blocks, cell.Bytes, cell.LiveBytes, cell.Live}); got != *all || cell.Volumes != n {
-		t.Errorf("cell counts %+v in %d volumes, its rows say %+v in %d", got, cell.Volumes, *all, n)
+	cell, err := readCell(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (sums{cell.Blocks, cell.Bytes, cell.Live, cell.LiveBytes}); got != all || cell.Volumes != n {
+		t.Errorf("cell counts %+v in %d volumes; its rows say %+v in %d", got, cell.Volumes, all, n)
 	}
 }

@@ -147,6 +147,43 @@ func BenchmarkLookup(b *testing.B) {
 	b.ReportMetric(float64(size)/float64(r.m.sys.Blocks), "B/row")
 }
 
+// BenchmarkApply applies commits of one block each.
+func BenchmarkApply(b *testing.B) {
+	r := newCell(b, 3)
+	s := r.session()
+	h := header{Session: s, Time: r.now}
+	v := r.volume()
+	var entries [][]byte
+	for i := range b.N {
+		if v.Last == holdall.MaxVolumeStripes || v.Members[0].End > 1<<28-1<<20 {
+			v.ID, v.Last, v.Members = v.ID+1, 0, make([]Member, 3)
+		}
+		h.Seq++
+		h.Lowest = h.Seq
+		c := stripe(&v, randomID(uint64(i)))
+		entry, err := encodeCommand(h, c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		entries = append(entries, entry)
+		v.Last++
+		for m := range v.Members {
+			v.Members[m].End = c.Ends[m]
+		}
+	}
+	for range v.ID.Counter() - 1 {
+		r.volume()
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for _, entry := range entries {
+		r.index++
+		if answer, err := r.m.apply(r.index, 1, entry); err != nil || answer[0] != 0 {
+			b.Fatal(string(answer), err)
+		}
+	}
+}
+
 func cpuTime(b *testing.B) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
