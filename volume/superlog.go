@@ -87,6 +87,10 @@ func (l *superLog) checkpoint(c *catalog) error {
 	old := frame{kind: frameMoved, base: l.base, offset: l.off, zone: uint32(full)}
 	l.off = 0
 	if err := l.write(&f, other, body); err != nil { // 2
+		l.off = old.offset
+		if errors.Is(err, holdall.ErrDiskFull) { // it has not failed: it may be tried again when there is room
+			l.bad[other] = l.dev.Reset(other) != nil
+		}
 		return err
 	}
 	l.zone, l.base, l.due = other, l.seq, false
