@@ -160,11 +160,18 @@ func (t *tx) adoptBlock(v *volumeRow, p *PutBlock, trashed bool) (holdall.Locati
 		return holdall.Location{}, err
 	}
 	old, err := t.block(p.Namespace, &p.ID)
-	if err != nil || old.Found {
+	if err != nil || old.Live() {
 		return old.Location, err
+	}
+	// Another rebuild replays the stripe as a commit, which takes its blocks out
+	// of trash: the journal puts them back.
+	if old.Found {
+		t.blockChange(ChangeDelete, &old)
+		return old.Location, nil
 	}
 	row := old
 	row.Found, row.Location, row.TrashedAt = true, p.at(v.ID), t.now.time()
+	t.blockChange(ChangeDelete, &row)
 	return row.Location, t.setBlock(&old, &row)
 }
 

@@ -55,6 +55,7 @@ type rebuild struct {
 type rebuiltVolume struct {
 	*FoundVolume
 	journaled uint64 // the last stripe that the journal lists
+	solid     bool   // it lists that one after all that it lacks
 	seen      map[uint64]bool
 	ended     bool   // the journal says that it was sealed, or freed
 	final     uint64 // of an ended volume: its last stripe
@@ -101,6 +102,7 @@ func (r *rebuild) note() {
 		switch c.Kind {
 		case metadata.ChangeStripe:
 			v.journaled, v.seen[c.Stripe] = max(v.journaled, c.Stripe), true
+			v.solid = v.solid || i >= r.s.solid
 		case metadata.ChangeSeal, metadata.ChangeFree:
 			v.ended, v.final = true, c.Stripe
 			v.freed = v.freed || c.Kind == metadata.ChangeFree
@@ -216,19 +218,21 @@ func (r *rebuild) put(f *loaded) error {
 
 // leftovers puts back the stripes that the journal does not list. Those after
 // the last it lists of a volume are younger than its last flush: they come last,
-// and are live. Those before it, and those of a journal with gaps, have no known
-// place: what they alone hold comes back as trash.
+// and are live. Those before it have no known place, nor have those after it if
+// a part of the journal that was lost may have listed them: what they alone hold
+// comes back as trash.
 func (r *rebuild) leftovers(ctx context.Context) error {
 	for _, v := range r.s.Volumes {
 		w := r.volumes[v.ID]
 		if v.System || v.freed {
 			continue
 		}
-		unordered := func(number uint64) bool { return number <= w.journaled || r.s.gaps && w.journaled == 0 }
+		lost := r.s.torn || r.s.gaps && !w.solid
+		unordered := func(number uint64) bool { return number <= w.journaled || lost }
 		err := r.run(ctx, w, func(f *loaded) { f.Trashed = unordered(f.Stripe) }, func(f *loaded) error {
 			kind, reason := "late", "younger than the last journal block"
 			if f.Trashed {
-				kind, reason = "unordered", "not listed by the journal, which lists later ones: its new blocks are in trash"
+				kind, reason = "unordered", "not listed by the journal, which lists later ones or has lost a part: its new blocks are in trash"
 				r.report.Unordered++
 			} else {
 				r.report.Late++
@@ -272,6 +276,9 @@ func (r *rebuild) run(ctx context.Context, v *rebuiltVolume, set func(*loaded), 
 			return context.Cause(ctx)
 		}
 		if f.err != nil && !v.ended && number > v.journaled {
+			if v.partial {
+				r.report.Problems = append(r.report.Problems, fmt.Sprintf("volume %v: stripe %d, and any after it, cannot be read without the missing disks and will be given up: they may have been acknowledged since the last journal block", v.ID, number))
+			}
 			break
 		}
 		set(f)

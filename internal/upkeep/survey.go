@@ -28,7 +28,9 @@ type Survey struct {
 	Problems    []string // what could not be read, for people
 
 	changes []metadata.Change // in order, each once
-	gaps    bool              // the journal lacks changes before its last
+	gaps    bool              // the journal lacks changes
+	solid   int               // index in changes: from there to the last none is lacking
+	torn    bool              // what is lacking may lie after the last of changes
 	coders  coders
 	recent  []*FoundVolume // whose tables are in memory, the latest last
 	from    Found
@@ -41,6 +43,7 @@ type FoundVolume struct {
 	ends            []int64 // where the records of each member end on its disk; -1: the member is not there
 	sealed          bool
 	freed           bool   // an extent is in trash: metadata had said that it is dead
+	partial         bool   // members are on no disk that is here
 	last            uint64 // of a sealed volume, by a footer
 	stripes         map[uint64]*holdall.Stripe
 }
@@ -151,8 +154,9 @@ func compare[T ~uint32 | ~uint64](a, b T) int {
 // nameMissing gives members whose extent was not found the epoch of the others:
 // their disk may come back, but which it is no byte here tells.
 func (s *Survey) nameMissing(v *FoundVolume) {
-	missing := 0
+	missing, written := 0, false
 	for m := range v.Members {
+		written = written || v.ends[m] > 0
 		if v.ends[m] < 0 {
 			missing++
 			for o := range v.Members {
@@ -160,7 +164,8 @@ func (s *Survey) nameMissing(v *FoundVolume) {
 			}
 		}
 	}
-	if missing > 0 {
+	v.partial = missing > 0
+	if missing > 0 && written { // else it was being made: no block is missed
 		s.problem("volume %v: %d of its %d members are on no disk that is here", v.ID, missing, len(v.Members))
 	}
 }
@@ -242,7 +247,7 @@ type journalBlock struct {
 func (s *Survey) readJournal(ctx context.Context, v *FoundVolume, cell holdall.CellID) []journalBlock {
 	stripes, err := s.table(ctx, v)
 	if err != nil {
-		s.gaps = true
+		s.gaps, s.torn = true, true
 		s.problem("volume %v, of the change journal: %v", v.ID, err)
 		return nil
 	}
@@ -252,8 +257,10 @@ func (s *Survey) readJournal(ctx context.Context, v *FoundVolume, cell holdall.C
 		if err == nil {
 			err = s.journalStripe(ctx, r, cell, &list)
 		}
-		if err != nil && !v.maybeUncommitted(number, stripes) {
-			s.gaps = true
+		if err == nil {
+			s.torn = false
+		} else if !v.maybeUncommitted(number, stripes) {
+			s.gaps, s.torn = true, true
 			s.problem("stripe %d of volume %v, of the change journal: %v", number, v.ID, err)
 		}
 	}
@@ -315,7 +322,7 @@ func (s *Survey) orderJournal(blocks []journalBlock) {
 			last = s.changes[n-1].Seq
 		}
 		if b.First > last+1 {
-			s.gaps = true
+			s.gaps, s.solid = true, len(s.changes)
 			s.problem("changes %d to %d are in no journal block that can be read", last+1, b.First-1)
 		}
 		for _, c := range b.changes {
