@@ -195,7 +195,7 @@ func (n *Node) serve(l *listeners) error {
 	var err error
 	n.grpc, err = wire.NewServer(wire.Config{
 		Put: putter{n.gateway}, Get: getter{n}, IDs: ids{n}, Namespaces: namespaces{n.store},
-		Cell: n, Disks: n, Volumes: n, Metadata: n, Logger: n.log, Registerer: n.registry,
+		Process: n, Cell: n, Disks: n, Volumes: n, Metadata: n, Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err
