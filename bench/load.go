@@ -36,7 +36,8 @@ type load struct {
 	workers  int
 	duration time.Duration // 0 = until the operations end it
 	stats    func(context.Context) (*client.ProcessStats, error)
-	patient  bool                           // goes on after errors, as when servers are killed
+	patient  bool                           // goes on after errors
+	restarts bool                           // the server may be away: what it used is told where it can be
 	progress func(ops, bytes, errors int64) // nil = nobody asks
 }
 
@@ -66,7 +67,7 @@ func (l load) run(ctx context.Context, begin func(worker int) operation) (Result
 		operations[i] = begin(i)
 	}
 	before, err := l.stats(ctx)
-	if err != nil && !l.patient {
+	if err != nil && !l.restarts {
 		return Result{}, err
 	}
 	var total tally
@@ -90,7 +91,7 @@ func (l load) run(ctx context.Context, begin func(worker int) operation) (Result
 	cancel()
 	watching.Wait()
 	after, err := l.stats(ctx)
-	if err != nil && !l.patient {
+	if err != nil && !l.restarts {
 		return Result{}, err
 	}
 	r := Result{

@@ -101,8 +101,13 @@ func (s *session) close() error { return errors.Join(s.ledger.close(), s.client.
 // more says whether another call may begin.
 func (s *session) more() bool { return s.Count == 0 || s.begun.Add(1) <= s.Count }
 
-func (s *session) load(patient bool) load {
-	return load{workers: s.Concurrency, duration: s.Duration, stats: s.client.ProcessStats, patient: patient, progress: s.Progress}
+// load is that of a workload that goes on after errors, and counts them.
+// restarts says that the server may be away while it is asked what it used.
+func (s *session) load(restarts bool) load {
+	return load{
+		workers: s.Concurrency, duration: s.Duration, stats: s.client.ProcessStats,
+		patient: true, restarts: restarts, progress: s.Progress,
+	}
 }
 
 func (s *session) random(worker int) *rand.Rand {
@@ -116,7 +121,7 @@ func Put(ctx context.Context, c Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r, err := s.load(true).run(ctx, func(worker int) operation {
+	r, err := s.load(false).run(ctx, func(worker int) operation {
 		from, random := newSource(s.run, worker), s.random(worker)
 		return func(ctx context.Context) (int, error) {
 			if !s.more() {
@@ -165,7 +170,7 @@ func Get(ctx context.Context, c Config) (Result, error) {
 	}
 	rand.New(rand.NewPCG(c.Seed, 0)).Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
 	var next atomic.Int64
-	r, err := s.load(true).run(ctx, func(int) operation {
+	r, err := s.load(false).run(ctx, func(int) operation {
 		return func(ctx context.Context) (int, error) {
 			if !s.more() {
 				return 0, doneError{}
