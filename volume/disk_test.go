@@ -2,6 +2,7 @@ package volume_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -112,8 +113,10 @@ func (l *log) grant() volume.Grant {
 // pack returns a payload of one block with its directory.
 func pack(rnd *rand.Rand, size int) []byte {
 	b := make([]byte, size, size+volume.DirectorySize(1))
-	for i := range b {
-		b[i] = byte(rnd.Uint32())
+	for i := 0; i < size; i += 8 {
+		var word [8]byte
+		binary.LittleEndian.PutUint64(word[:], rnd.Uint64())
+		copy(b[i:], word[:])
 	}
 	return volume.AppendDirectory(b, []volume.BlockEntry{{ID: holdall.HashBlock(b), Namespace: 1, Length: uint32(size)}})
 }
