@@ -65,17 +65,14 @@ func TestFullCellRefusesThenRecovers(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	again := 0
-	for time.Since(began) < 60*time.Second && again < len(first)/2 {
-		if _, err := cl.Put(t.Context(), blockOf(l.next.Add(1), 1<<20)); err == nil {
-			again++
-		} else {
-			time.Sleep(100 * time.Millisecond)
-		}
-	}
-	t.Logf("second fill: %d MiB within %v", again, time.Since(began).Round(time.Millisecond))
-	if again < len(first)/2 {
-		t.Errorf("%d of %d MiB could be put again within 60 s, want half", again, len(first))
+	again := &ledger{}
+	again.next.Store(1 << 32)
+	again.putUntil(t.Context(), cl, 16, fixed(1<<20), func(acked int) bool {
+		return acked >= len(first)/2 || time.Since(began) > 60*time.Second
+	})
+	t.Logf("second fill: %d MiB within %v", again.count(), time.Since(began).Round(time.Millisecond))
+	if again.count() < len(first)/2 {
+		t.Errorf("%d of %d MiB could be put again within 60 s, want half", again.count(), len(first))
 	}
 	mustReadAll(t, cl, kept, "the newest 20 MiB after the second fill")
 }
