@@ -22,8 +22,12 @@ type openVolume struct {
 	members []memberPlace
 	last    uint64  // last committed stripe
 	ends    []int64 // of every member, after it
-	busy    bool    // acquired; guarded by openSet.mu
-	wanted  bool    // to be sealed when it is free; guarded by openSet.mu
+
+	// Guarded by openSet.mu.
+	busy   bool  // acquired
+	wanted bool  // to be sealed when it is free
+	left   int64 // room, when it was last free
+	ending bool  // only a stripe or two are left, when it was last free
 }
 
 type memberPlace struct {
@@ -37,6 +41,7 @@ func openVolumeOf(v *metadata.Volume) *openVolume {
 		o.members = append(o.members, memberPlace{v.Members[m].Disk, v.Extent(m)})
 		o.ends = append(o.ends, v.Members[m].End)
 	}
+	o.left, o.ending = o.room(), o.nearFull()
 	return o
 }
 
@@ -56,9 +61,9 @@ func (v *openVolume) room() int64 {
 }
 
 // nearFull says that the next volume should be made now, so that nobody waits
-// for it: one or two full stripes are left.
+// for it: room for a full stripe or two is left.
 func (v *openVolume) nearFull() bool {
-	return v.room() < 2*holdall.RecordSize(holdall.MaxBlockSize) || v.last+2 > holdall.MaxVolumeStripes
+	return v.room() < min(2*holdall.RecordSize(holdall.MaxBlockSize), v.limit/8) || v.last+2 > holdall.MaxVolumeStripes
 }
 
 // openSet is the few volumes that a lane writes to, one stripe each at a time.
@@ -136,7 +141,7 @@ func (s *openSet) acquire(ctx context.Context) (*openVolume, error) {
 func (s *openSet) idle() *openVolume {
 	var best *openVolume
 	for _, v := range s.open {
-		if !v.busy && !v.wanted && (best == nil || v.room() < best.room()) {
+		if !v.busy && !v.wanted && (best == nil || v.left < best.left) {
 			best = v
 		}
 	}
@@ -191,13 +196,14 @@ func (s *openSet) create() {
 func (s *openSet) release(v *openVolume) {
 	s.mu.Lock()
 	v.busy = false
+	v.left, v.ending = v.room(), v.nearFull()
 	if v.wanted {
 		s.mu.Unlock()
 		s.retire(v, "asked to")
 		return
 	}
-	spare := slices.ContainsFunc(s.open, func(o *openVolume) bool { return !o.nearFull() })
-	if v.nearFull() && !spare && !s.creating && len(s.open) <= s.max && !s.g.cfg.Now().Before(s.retryAt) {
+	spare := slices.ContainsFunc(s.open, func(o *openVolume) bool { return !o.ending })
+	if v.ending && !spare && !s.creating && len(s.open) <= s.max && !s.g.cfg.Now().Before(s.retryAt) {
 		s.create()
 	}
 	s.notify()

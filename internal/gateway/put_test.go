@@ -186,12 +186,12 @@ func TestPutAgainUntrashesWithoutWriting(t *testing.T) {
 	if _, err := c.get(id); !errors.Is(err, holdall.ErrNotFound) {
 		t.Fatalf("get of a deleted block: %v", err)
 	}
-	before := c.counts()
+	_, was := c.place(id)
 	res, err := c.tryPut(t.Context(), data)
 	if err != nil || !res.Existed {
 		t.Fatal(res, err)
 	}
-	if after := c.counts(); after.Appends != before.Appends {
+	if _, now := c.place(id); now.Volume != was.Volume || now.Offset != was.Offset {
 		t.Error("the bytes were written again")
 	}
 	c.check()
@@ -298,9 +298,6 @@ func TestShardThatIsLateCountsAsFailed(t *testing.T) {
 	c.putMany(12, 20_000)
 	if _, on := c.Gateway.Status().Probation[c.DiskID(3)]; !on {
 		t.Error("the disk that hangs is not on probation")
-	}
-	if c.Gateway.Status().PutBytes == 0 {
-		t.Error("buffers that the disk still holds do not count")
 	}
 	c.putMany(12, 20_000)
 	c.check()

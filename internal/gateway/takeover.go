@@ -69,7 +69,7 @@ func (g *Gateway) takeOver(id holdall.VolumeID, s *openSet) *openVolume {
 		return nil
 	case !clean:
 		g.metrics.takeovers.WithLabelValues("sealed").Inc()
-	case s.full() || o.nearFull() && v.Last > 0:
+	case s.full() || o.ending:
 		g.metrics.takeovers.WithLabelValues("sealed").Inc()
 		g.log.Info("volume taken over is full, or one too many", "volume", id, "stripes", v.Last)
 	default:
