@@ -17,9 +17,9 @@ import (
 // Limits and defaults of Config.
 const (
 	DefaultNodeID        = "local"
-	DefaultCacheBytes    = 64 << 20         // bytes of block cache, shared by state and log
+	DefaultCacheBytes    = 128 << 20        // bytes of memtables and block cache, shared by state and log
 	DefaultFlushInterval = 30 * time.Second // bounds what a start replays on a quiet cell
-	DefaultFlushBytes    = 8 << 20          // bytes of entries: what a start replays in about 0.1 s
+	DefaultFlushBytes    = 8 << 20          // bytes of entries; see also replayTime
 	maxNodeID            = 128
 )
 

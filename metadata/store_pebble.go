@@ -11,9 +11,10 @@ import (
 // pebbleFormat is pinned: a newer one is a decision, because it is one-way.
 const pebbleFormat = pebble.FormatValueSeparation
 
-// Sizes of the two Pebbles.
+// Sizes of the two Pebbles. Pebble takes its memtables out of the cache, the one
+// in use and one kept to be used again: of Config.CacheBytes, 64 MiB are theirs.
 const (
-	stateMemTable = 32 << 20 // bytes; flushes come sooner, see flushBytes
+	stateMemTable = 16 << 20 // bytes; flushes often come sooner, see flushBytes
 	logMemTable   = 16 << 20 // bytes: what is read at a start to rebuild the memtable
 	logCache      = 1 << 20  // bytes: the tail is cached above Pebble
 )
@@ -26,7 +27,7 @@ func stateOptions(fs vfs.FS, cache *pebble.Cache, dead *fatality) *pebble.Option
 		Logger:                      pebbleLogger{dead, "state"},
 		MemTableSize:                stateMemTable,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		MaxOpenFiles:                1000,
 	}
 	layoutState(o)
