@@ -135,7 +135,8 @@ var errGone = fmt.Errorf("no such block: %w", holdall.ErrNotFound)
 
 // fetch returns a whole block: read directly or, when that fails or takes longer
 // than reads usually do, rebuilt from other shards (step 5). The first good
-// answer wins.
+// answer wins. Few reads may be hedged because they are slow; one that hangs
+// always is.
 func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, cached bool) (buffer.View, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -150,6 +151,9 @@ func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, 
 		defer t.Stop()
 		slow = t.C
 	}
+	late := time.NewTimer(g.reads.hang(g.cfg.HedgeMin))
+	defer late.Stop()
+	hangs := false
 	var rebuilt chan read
 	for {
 		select {
@@ -165,8 +169,12 @@ func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, 
 				g.metrics.hedges.Inc()
 				rebuilt = rebuild(at, nil)
 			}
+		case <-late.C:
+			if hangs = true; rebuilt == nil {
+				rebuilt = rebuild(at, nil)
+			}
 		case r := <-rebuilt:
-			if r.err == nil || direct == nil {
+			if r.err == nil || direct == nil || hangs {
 				return r.view, r.err
 			}
 			rebuilt = nil // a hedge that failed: the direct read may still come, or start another

@@ -17,6 +17,8 @@ func (g *Gateway) getRange(ctx context.Context, key blockKey, at holdall.Locatio
 	if err != nil {
 		return buffer.View{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, g.reads.hang(g.cfg.HedgeMin)) // behind a disk that hangs the whole block is had sooner
+	defer cancel()
 	disk, extent := v.Members[at.Member].Disk, v.Extent(int(at.Member))
 	s, err := g.cfg.Reader.StripeAt(ctx, disk, extent, int(at.Member), at.Offset)
 	if err != nil {

@@ -84,6 +84,21 @@ func (t *readTimes) patience(floor time.Duration) time.Duration {
 	return 4 * max(t.p95, floor)
 }
 
+// A read that takes hangP95s times what reads take, and at least hangFloors
+// times the least delay of a hedge (2 s by default), is taken for one that hangs.
+const (
+	hangP95s   = 16
+	hangFloors = 40
+)
+
+// hang returns how long a read may take before others are read in its place,
+// whatever hedges there were.
+func (t *readTimes) hang(floor time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return max(hangP95s*t.p95, hangFloors*floor)
+}
+
 // hedge takes leave to hedge one read.
 func (t *readTimes) hedge(disks int) bool {
 	t.mu.Lock()
