@@ -173,11 +173,7 @@ func TestDocumentedExamples(t *testing.T) {
 			return got, exampleChanges(), err
 		}},
 		{"superblock.md#checkpoint", framed(exampleCheckpoint(t)), func(b []byte) (any, any, error) {
-			var f frame
-			if err := f.decode(b); err != nil {
-				return nil, nil, err
-			}
-			got, err := parseCheckpoint(&f, b[frSize:][:f.body])
+			got, err := decodeCheckpointFrame(b)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -271,7 +267,7 @@ func TestEveryBitOfAHeaderCounts(t *testing.T) {
 			return err
 		}},
 		{"entry", entry, decodeEntryFrame},
-		{"checkpoint", checkpoint, decodeCheckpointFrame},
+		{"checkpoint", checkpoint, func(b []byte) error { _, err := decodeCheckpointFrame(b); return err }},
 	} {
 		if err := x.decode(x.b); err != nil {
 			t.Fatalf("%s: %v", x.name, err)
@@ -300,16 +296,15 @@ func decodeEntryFrame(b []byte) error {
 	return err
 }
 
-func decodeCheckpointFrame(b []byte) error {
+func decodeCheckpointFrame(b []byte) (*catalog, error) {
 	var f frame
 	if err := f.decode(b); err != nil {
-		return err
+		return nil, err
 	}
 	if f.kind != frameCheckpoint || f.size() != int64(len(b)) || !allZero(b[frSize+f.body:]) {
-		return malformed("frame")
+		return nil, malformed("frame")
 	}
-	_, err := parseCheckpoint(&f, b[frSize:][:f.body])
-	return err
+	return parseCheckpoint(&f, b[frSize:][:f.body])
 }
 
 // TestDecodersAreStrict gives well-checksummed headers that contradict
@@ -364,6 +359,46 @@ func TestUnknownVersionIsRefused(t *testing.T) {
 	}
 }
 
+// randomStripes adds random stripes to tab, and returns them and where members
+// end.
+func randomStripes(t *testing.T, r *rand.Rand, scheme holdall.Scheme, tab *table) ([]stripeEntry, []int64) {
+	n := scheme.N()
+	var list []stripeEntry
+	ends := make([]int64, n)
+	number, epoch := uint64(0), holdall.Epoch(5)
+	for range 1 + r.IntN(400) {
+		number += 1 + uint64(r.IntN(2)*r.IntN(3)) // gaps: stripes without a shard here
+		epoch += holdall.Epoch(r.IntN(2) * r.IntN(2) * r.IntN(5))
+		e := stripeEntry{number: number, epoch: epoch}
+		var height uint32
+		for i := range scheme.K() {
+			if i == 0 || r.IntN(3) > 0 {
+				e.shards[i].Length = 1 + uint32(r.IntN(100_000))
+				height = max(height, e.shards[i].Length)
+			}
+		}
+		for i := range n {
+			if i >= scheme.K() {
+				e.shards[i].Length = height
+			}
+			m := holdall.ShardMember(number, i, n)
+			ends[m] += int64(r.IntN(2)*r.IntN(2)*r.IntN(9)) * SectorSize
+			if e.shards[i].Length > 0 {
+				e.shards[i].Offset = ends[m]
+				ends[m] += holdall.RecordSize(e.shards[i].Length)
+			}
+		}
+		if err := tab.fits(e.number, e.epoch, e.shards[:n]); err != nil {
+			t.Fatal(err)
+		}
+		sum := r.Uint32()
+		tab.add(e.number, e.epoch, e.shards[:n], sum)
+		e.running = tab.running
+		list = append(list, e)
+	}
+	return list, ends
+}
+
 // TestTableAgainstAList adds random stripes to a table and to a list, and asks
 // both the same questions.
 func TestTableAgainstAList(t *testing.T) {
@@ -373,39 +408,7 @@ func TestTableAgainstAList(t *testing.T) {
 		n := scheme.N()
 		own := r.IntN(n)
 		tab := newTable(n)
-		var list []stripeEntry
-		ends := make([]int64, n)
-		number, epoch := uint64(0), holdall.Epoch(5)
-		for range 1 + r.IntN(400) {
-			number += 1 + uint64(r.IntN(2)*r.IntN(3)) // gaps: stripes without a shard here
-			epoch += holdall.Epoch(r.IntN(2) * r.IntN(2) * r.IntN(5))
-			e := stripeEntry{number: number, epoch: epoch}
-			var height uint32
-			for i := range scheme.K() {
-				if i == 0 || r.IntN(3) > 0 {
-					e.shards[i].Length = 1 + uint32(r.IntN(100_000))
-					height = max(height, e.shards[i].Length)
-				}
-			}
-			for i := range n {
-				if i >= scheme.K() {
-					e.shards[i].Length = height
-				}
-				m := holdall.ShardMember(number, i, n)
-				ends[m] += int64(r.IntN(2)*r.IntN(2)*r.IntN(9)) * SectorSize
-				if e.shards[i].Length > 0 {
-					e.shards[i].Offset = ends[m]
-					ends[m] += holdall.RecordSize(e.shards[i].Length)
-				}
-			}
-			if err := tab.fits(e.number, e.epoch, e.shards[:n]); err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			sum := r.Uint32()
-			tab.add(e.number, e.epoch, e.shards[:n], sum)
-			e.running = tab.running
-			list = append(list, e)
-		}
+		list, ends := randomStripes(t, r, scheme, tab)
 		if len(tab.buf) > int(FooterSize(len(list), n))-SectorSize {
 			t.Fatalf("seed %d: %d stripes take %d bytes, bound %d", seed, len(list), len(tab.buf), FooterSize(len(list), n))
 		}

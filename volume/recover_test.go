@@ -62,26 +62,7 @@ func TestFenceTellsTornFromCorrupt(t *testing.T) {
 	} {
 		for _, b := range backends {
 			t.Run(x.name+", "+b.name, func(t *testing.T) {
-				array, dev := memory(b.cfg)
-				r := newRig(t, dev, volume.DiskConfig{})
-				l := r.create(7, 1)
-				for range x.committed {
-					l.mustAppend(int(size) - volume.DirectorySize(1))
-				}
-				if x.committed < n {
-					a, _ := l.next(int(size) - volume.DirectorySize(1))
-					if err := r.disk.Append(context.Background(), a); err != nil {
-						t.Fatal(err)
-					}
-					a.Record.Release()
-				}
-				zone := r.zone(l, 0)
-				array, dev = r.kill(array)
-				_ = r.disk.Close()
-				dev = dev.Reopen()
-				x.damage(dev, zone)
-				r.dev = dev
-				r.open()
+				r, l := damaged(t, b.cfg, x.committed, n, int(size)-volume.DirectorySize(1), x.damage)
 				l.fence(expectTorn(b.cfg, x.want, x.name))
 				if x.want == volume.ExtentOpen {
 					l.mustAppend(100)
@@ -92,6 +73,32 @@ func TestFenceTellsTornFromCorrupt(t *testing.T) {
 			})
 		}
 	}
+}
+
+// damaged writes n records to an extent, notes the first as committed, damages
+// the disk while nobody has it open, and opens it again.
+func damaged(t *testing.T, cfg faultdisk.Config, committed, n, size int, damage func(*faultdisk.Disk, int)) (*rig, *log) {
+	array, dev := memory(cfg)
+	r := newRig(t, dev, volume.DiskConfig{})
+	l := r.create(7, 1)
+	for range committed {
+		l.mustAppend(size)
+	}
+	if committed < n {
+		a, _ := l.next(size)
+		if err := r.disk.Append(context.Background(), a); err != nil {
+			t.Fatal(err)
+		}
+		a.Record.Release()
+	}
+	zone := r.zone(l, 0)
+	_, dev = r.kill(array)
+	_ = r.disk.Close()
+	dev = dev.Reopen()
+	damage(dev, zone)
+	r.dev = dev
+	r.open()
+	return r, l
 }
 
 // expectTorn allows for a device that does not know its pointers: there, a bad
