@@ -125,6 +125,9 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 		select {
 		case <-f.done:
 		case <-ctx.Done():
+			if first && in.buf == nil && in.from != nil {
+				g.holdUntilEnd(f, int64(in.size))
+			}
 			return PutResult{}, fmt.Errorf("gateway: put of %v: %w: %w", id, context.Cause(ctx), holdall.ErrUnavailable)
 		}
 		if !first && errors.Is(f.err, errAbandoned) {
@@ -144,6 +147,18 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 		}
 		return res, nil
 	}
+}
+
+// holdUntilEnd makes a block whose caller went away count against the memory
+// budget for as long as it is in a stripe.
+func (g *Gateway) holdUntilEnd(f *flight, size int64) {
+	g.receive.hold(size)
+	g.calls.Add(1)
+	go func() {
+		defer g.calls.Done()
+		<-f.done
+		g.receive.hold(-size)
+	}()
 }
 
 // lead carries the first put of an id through steps 3 and 4; the stripe that it
@@ -279,13 +294,17 @@ func (g *Gateway) acknowledge(st *stripe, res metadata.CommitResult) []*pack {
 	var unsafe []*item
 	for i, it := range st.items {
 		kept := res.Kept[i]
-		if kept != st.blocks[i].location(st.v.id) && !g.safe(kept.Volume) && it.tries < maxTries {
-			it.tries++
-			it.replace = kept
-			unsafe = append(unsafe, it)
+		if kept == st.blocks[i].location(st.v.id) || g.safe(kept.Volume) {
+			it.finish(g, nil)
 			continue
 		}
-		it.finish(g, nil)
+		if it.tries == maxTries {
+			it.finish(g, fmt.Errorf("gateway: the copy that counts is in volume %v, which misses more than one member: %w", kept.Volume, holdall.ErrUnavailable))
+			continue
+		}
+		it.tries++
+		it.replace = kept
+		unsafe = append(unsafe, it)
 	}
 	return repack(unsafe)
 }

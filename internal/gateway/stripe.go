@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdall/holdall"
@@ -245,11 +246,11 @@ func (st *stripe) record(shard int) *buffer.Buffer {
 
 func (g *Gateway) startAppend(ctx context.Context, a *appends, st *stripe, shard int) {
 	m := holdall.ShardMember(st.table.Number, shard, len(st.ends))
-	var p *pack
+	writes := new(atomic.Int32) // of parity nobody asks
 	if shard < len(st.bySlot) {
-		p = st.bySlot[shard]
-		p.writes.Add(1)
+		writes = st.bySlot[shard].writes
 	}
+	writes.Add(1)
 	rec := st.record(shard).Ref()
 	disk := st.v.members[m].disk
 	req := &volume.Append{Extent: st.v.members[m].extent, Epoch: st.v.epoch, Offset: st.table.Shards[shard].Offset,
@@ -259,9 +260,7 @@ func (g *Gateway) startAppend(ctx context.Context, a *appends, st *stripe, shard
 		defer g.calls.Done()
 		began := time.Now()
 		err := g.cfg.Writer.Append(ctx, disk, req)
-		if p != nil {
-			p.writes.Add(-1)
-		}
+		writes.Add(-1)
 		rec.Release()
 		a.returned(g, shard)
 		a.results <- appendResult{shard, time.Since(began), err}
