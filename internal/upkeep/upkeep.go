@@ -145,13 +145,18 @@ func (u *Upkeep) Start() {
 }
 
 // Close ends the rounds, waits for what they do, and flushes the journal a last
-// time. The gateway must still take system blocks.
-func (u *Upkeep) Close(ctx context.Context) error {
+// time. The gateway must still take system blocks. A flush that fails, for want
+// of disks say, is only logged: the changes are durable in metadata.
+func (u *Upkeep) Close(ctx context.Context) {
 	if u.cancel != nil {
 		u.cancel()
 		u.running.Wait()
 	}
-	return u.Flush(ctx)
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := u.Flush(ctx); err != nil {
+		u.log.Warn("the change journal could not be written to disks before the end", "err", err)
+	}
 }
 
 // Kick makes the next round begin now: something was deleted, or a disk is
