@@ -123,7 +123,7 @@ func (r *replica) writeManifest(ctx context.Context, dir string) (Manifest, erro
 
 // inspectCell reads what a checkpoint says of its cell.
 func (r *replica) inspectCell(dir string) (c Cell, err error) {
-	o := stateOptions(r.cfg.FS, r.cache, &fatality{logger: r.cfg.Logger})
+	o := stateOptions(r.cfg.FS, r.cache, newFatality(nil, r.cfg.Logger))
 	o.ReadOnly = true
 	db, err := openPebble(dir, o)
 	if err != nil {

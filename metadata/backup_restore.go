@@ -66,7 +66,7 @@ func newLoader(cfg Config) (*loader, error) {
 	}
 	return &loader{
 		cfg: cfg, dir: dir, cache: pebble.NewCache(cfg.CacheBytes),
-		dead: &fatality{on: cfg.OnFatal, logger: cfg.Logger}, name: dir.newName(statePrefix),
+		dead: newFatality(cfg.OnFatal, cfg.Logger), name: dir.newName(statePrefix),
 	}, nil
 }
 
@@ -131,7 +131,7 @@ func (l *loader) finish() (c Cell, err error) {
 	alone := raft.Configuration{Servers: []raft.Server{{ID: id, Address: raft.ServerAddress(id)}}}
 	err = m.applyVoters(m.appliedIndex()+1, max(m.sys.Term, 1), alone)
 	if err == nil {
-		_, err = l.state.flush()
+		_, err = l.state.flush(l.dead)
 	}
 	if err == nil {
 		c, err = readCell(l.state.db)

@@ -68,7 +68,7 @@ func lockToRead(f vfs.FS, dir string) (io.Closer, error) {
 // open opens state and log over dir and applies what the log holds beyond the
 // state.
 func (r *Reader) open(fs vfs.FS, dir, name string) error {
-	over, dead := newOverlay(fs), &fatality{logger: slog.New(slog.DiscardHandler)}
+	over, dead := newOverlay(fs), newFatality(nil, slog.New(slog.DiscardHandler))
 	for _, sub := range []string{name, logName} {
 		if _, err := fs.Stat(fs.PathJoin(dir, sub)); err != nil {
 			if sub == logName { // restored, and not started yet

@@ -35,9 +35,15 @@ func (s *logStore) Get(key []byte) ([]byte, error) {
 	return append([]byte{}, v...), nil
 }
 
-// SetUint64 durably stores a number: the current term.
+// SetUint64 durably stores a number: the current term. Raft panics if it cannot,
+// so once this voter can go on no more it is let believe that it could. Nothing
+// can come of that: votes and entries are refused, and the process ends.
 func (s *logStore) SetUint64(key []byte, val uint64) error {
-	return s.Set(key, binary.BigEndian.AppendUint64(nil, val))
+	err := s.Set(key, binary.BigEndian.AppendUint64(nil, val))
+	if s.dead.err() != nil {
+		return nil
+	}
+	return err
 }
 
 // GetUint64 returns the number of key, 0 if there is none.

@@ -16,7 +16,7 @@ import (
 
 func openTestLog(t testing.TB, fs vfs.FS, now func() time.Time) *logStore {
 	t.Helper()
-	dead := &fatality{logger: slog.New(slog.DiscardHandler)}
+	dead := newFatality(nil, slog.New(slog.DiscardHandler))
 	cache := pebble.NewCache(1 << 20)
 	defer cache.Unref()
 	db, err := openPebble("/log", logOptions(fs, cache, dead))

@@ -7,6 +7,40 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// tally counts what a voter does.
+type tally struct {
+	mutations *prometheus.CounterVec
+	seconds   prometheus.Histogram
+	flushes   *prometheus.CounterVec
+}
+
+// Outcomes of mutations and flushes, as label values.
+const (
+	outcomeDone   = "done"
+	outcomeFailed = "failed"
+)
+
+func newTally() tally {
+	counter := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdall_metadata_" + name, Help: help}, []string{"outcome"})
+	}
+	return tally{
+		mutations: counter("mutations_total", "Mutations answered (refusals are answers), and those that failed."),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "holdall_metadata_mutation_seconds", Help: "Time from a mutation's call to its answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18),
+		}),
+		flushes: counter("flushes_total", "Flushes of the state."),
+	}
+}
+
+func outcomeOf(err error) string {
+	if err != nil {
+		return outcomeFailed
+	}
+	return outcomeDone
+}
+
 // metrics returns what a voter shows of itself. Each is read when it is
 // scraped: nothing is counted twice.
 func (r *replica) metrics() []prometheus.Collector {
@@ -34,6 +68,7 @@ func (r *replica) metrics() []prometheus.Collector {
 		})
 	}
 	return []prometheus.Collector{
+		r.tally.mutations, r.tally.seconds, r.tally.flushes,
 		gauge("leader", "1 while this voter leads.", func() float64 {
 			term, _ := r.lead.get()
 			return one(term != 0)

@@ -45,6 +45,7 @@ type replica struct {
 	ops     opGate              // calls that are being served
 	lead    leadership
 	session numbering
+	tally   tally
 	shown   []prometheus.Collector // registered, until close
 
 	stop    context.CancelFunc // ends the goroutines that run counts
@@ -57,9 +58,10 @@ type replica struct {
 func openReplica(ctx context.Context, cfg Config) (_ *replica, err error) {
 	r := &replica{
 		cfg:   cfg,
-		dead:  &fatality{on: cfg.OnFatal, logger: cfg.Logger},
+		dead:  newFatality(cfg.OnFatal, cfg.Logger),
 		cache: pebble.NewCache(cfg.CacheBytes),
 		bytes: semaphore.NewWeighted(maxProposed),
+		tally: newTally(),
 	}
 	r.session.opening = make(chan struct{}, 1)
 	r.stopped, r.stop = context.WithCancel(context.Background())
@@ -241,7 +243,11 @@ func (r *replica) flush() error {
 	if errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return nil
 	}
-	return err
+	r.tally.flushes.WithLabelValues(outcomeOf(err)).Inc()
+	if err != nil {
+		return fmt.Errorf("metadata: flush: %w: %w", err, holdall.ErrUnavailable)
+	}
+	return nil
 }
 
 // close ends everything that was opened, whether or not opening got to its end.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
@@ -20,13 +21,26 @@ type fsm struct {
 	log     *logStore
 	tables  *tableCache
 	applied appliedGate
-	grown   chan struct{} // receives when flushBytes of entries have been applied since the last flush
-	limit   int64
+	grown   chan struct{} // receives when a start would have much to replay
+	limit   int64         // bytes of entries that are much in any case
 
 	mu      sync.RWMutex // guards all below; never held across I/O
 	state   *state
-	pending int64 // bytes of entries applied since the last flush
+	pending backlog
 }
+
+// backlog is what was applied since the last flush: what a start would replay.
+type backlog struct {
+	bytes int64         // of entries
+	took  time.Duration // to apply them
+}
+
+// A start is to replay no longer than about replayTime; but a state is not
+// flushed for less than minFlush, because small flushes cost compactions.
+const (
+	replayTime = 200 * time.Millisecond
+	minFlush   = 1 << 20 // bytes of entries
+)
 
 // outcome is what a proposer gets from Raft for its entry.
 type outcome struct {
@@ -51,7 +65,7 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	st := f.hold()
 	defer st.release()
-	answers, size := make([]any, len(logs)), int64(0)
+	answers, size, begin := make([]any, len(logs)), int64(0), time.Now()
 	for i, l := range logs {
 		o := outcome{err: f.dead.err()}
 		if o.err == nil {
@@ -61,7 +75,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		size += int64(len(l.Data))
 	}
 	f.applied.advance(st.machine.appliedIndex())
-	f.grow(size)
+	f.grow(backlog{size, time.Since(begin)})
 	return answers
 }
 
@@ -84,12 +98,13 @@ func (f *fsm) applyOne(st *state, l *raft.Log) (o outcome) {
 	return o
 }
 
-// grow counts entries applied and asks for a flush when a start would take too
-// long to replay them.
-func (f *fsm) grow(size int64) {
+// grow counts what was applied, and asks for a flush when a start would take
+// too long to replay it.
+func (f *fsm) grow(by backlog) {
 	f.mu.Lock()
-	f.pending += size
-	full := f.pending >= f.limit
+	f.pending.bytes += by.bytes
+	f.pending.took += by.took
+	full := f.pending.bytes >= f.limit || f.pending.bytes >= minFlush && f.pending.took >= replayTime
 	f.mu.Unlock()
 	if full {
 		select {
@@ -124,9 +139,9 @@ func (s *flushing) Release() { s.st.release() }
 // truncated up to there and no further.
 func (f *fsm) flush(st *state) error {
 	f.mu.Lock()
-	f.pending = 0
+	f.pending = backlog{}
 	f.mu.Unlock()
-	p, err := st.flush()
+	p, err := st.flush(f.dead)
 	if err != nil {
 		return err
 	}
@@ -158,7 +173,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	}
 	f.mu.Lock()
 	old := f.state
-	f.state, f.pending = st, 0
+	f.state, f.pending = st, backlog{}
 	f.mu.Unlock()
 	old.release()
 	f.tables.clear()

@@ -129,6 +129,14 @@ func (r *replica) mutate(ctx context.Context, c command) ([]byte, error) {
 		return nil, err
 	}
 	defer r.ops.exit()
+	begin := time.Now()
+	answer, err := r.mutateOnce(ctx, c)
+	r.tally.mutations.WithLabelValues(outcomeOf(err)).Inc()
+	r.tally.seconds.Observe(time.Since(begin).Seconds())
+	return answer, err
+}
+
+func (r *replica) mutateOnce(ctx context.Context, c command) ([]byte, error) {
 	for {
 		s, err := r.openSession(ctx)
 		if err != nil {

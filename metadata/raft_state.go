@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hashicorp/raft"
@@ -62,12 +63,26 @@ func (st *state) release() {
 	}
 }
 
+// flushWait is how long a flush is waited for. Pebble tries again for ever, and
+// until it succeeds the log holds what it would have flushed.
+const flushWait = 30 * time.Second
+
 // flush makes everything that was applied before the call durable in the state
 // itself, and returns how far that reaches: read out of what is durable, not
 // remembered.
-func (st *state) flush() (*progress, error) {
-	if err := st.db.Flush(); err != nil {
+func (st *state) flush(dead *fatality) (*progress, error) {
+	done, err := st.db.AsyncFlush()
+	if err != nil {
 		return nil, fmt.Errorf("metadata: flush the state: %w: %w", err, holdall.ErrUnavailable)
+	}
+	late := time.NewTimer(flushWait)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-dead.gone:
+		return nil, dead.err()
+	case <-late.C:
+		return nil, fmt.Errorf("metadata: state not flushed in %v (is its disk full?): %w", flushWait, holdall.ErrUnavailable)
 	}
 	p, err := readProgress(st.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
 	if err != nil {

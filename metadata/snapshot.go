@@ -114,7 +114,7 @@ func (s *sending) Close() error {
 // inspect reads the place in the log out of the state in dir, without changing
 // anything there.
 func (s *snapshots) inspect(dir string) (*progress, error) {
-	o := stateOptions(s.fsm.dir.fs, s.fsm.cache, &fatality{logger: s.fsm.dead.logger})
+	o := stateOptions(s.fsm.dir.fs, s.fsm.cache, newFatality(nil, s.fsm.dead.logger))
 	o.ReadOnly = true
 	db, err := openPebble(dir, o)
 	if err != nil {

@@ -123,31 +123,49 @@ func readArchive(r io.Reader, fs vfs.FS, dir string) error {
 func readArchiveFile(r io.Reader, fs vfs.FS, dir string) (more bool, err error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	in := io.TeeReader(r, sum)
+	name, size, err := readArchiveHeader(in)
+	if err != nil || name == "" {
+		return false, err
+	}
+	path := fs.PathJoin(dir, name)
+	if err := receiveFile(in, size, fs, path); err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	want := sum.Sum32()
+	var got [4]byte
+	if _, err := io.ReadFull(r, got[:]); err != nil || binary.BigEndian.Uint32(got[:]) != want {
+		return false, fmt.Errorf("%s: checksum %x, want %08x: %w", path, got, want, holdall.ErrCorrupt)
+	}
+	return true, nil
+}
+
+// readArchiveHeader returns the name and size of the next file, no name at the
+// end of the archive.
+func readArchiveHeader(in io.Reader) (name string, size int64, err error) {
 	var h [10]byte
 	if _, err := io.ReadFull(in, h[:2]); err != nil {
-		return false, errors.Join(err, holdall.ErrCorrupt)
+		return "", 0, fmt.Errorf("length of a name: %w: %w", err, holdall.ErrCorrupt)
 	}
 	n := binary.BigEndian.Uint16(h[:2])
 	if n == 0 {
-		return false, nil
+		return "", 0, nil
 	}
-	name := make([]byte, n)
+	b := make([]byte, n)
 	if _, err := io.ReadFull(in, h[2:]); err != nil {
-		return false, errors.Join(err, holdall.ErrCorrupt)
+		return "", 0, fmt.Errorf("size: %w: %w", err, holdall.ErrCorrupt)
 	}
-	if _, err := io.ReadFull(in, name); err != nil {
-		return false, errors.Join(err, holdall.ErrCorrupt)
+	if _, err := io.ReadFull(in, b); err != nil {
+		return "", 0, fmt.Errorf("name: %w: %w", err, holdall.ErrCorrupt)
 	}
-	size := int64(binary.BigEndian.Uint64(h[2:]))
-	if n > maxArchiveName || size < 0 || strings.ContainsAny(string(name), "/\\\x00") || name[0] == '.' {
-		return false, fmt.Errorf("name %q, size %d: %w", name, size, holdall.ErrCorrupt)
+	name, size = string(b), int64(binary.BigEndian.Uint64(h[2:]))
+	if n > maxArchiveName || size < 0 || strings.ContainsAny(name, "/\\\x00") || name[0] == '.' {
+		return "", 0, fmt.Errorf("name %q, size %d: %w", name, size, holdall.ErrCorrupt)
 	}
-	return true, receiveFile(in, sum.Sum32, r, fs, fs.PathJoin(dir, string(name)), size)
+	return name, size, nil
 }
 
-// receiveFile copies size bytes of in to a new file, then reads the checksum
-// that follows them from r.
-func receiveFile(in io.Reader, sum func() uint32, r io.Reader, fs vfs.FS, path string, size int64) error {
+// receiveFile copies size bytes of in to a new file and syncs it.
+func receiveFile(in io.Reader, size int64, fs vfs.FS, path string) error {
 	out, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -155,13 +173,5 @@ func receiveFile(in io.Reader, sum func() uint32, r io.Reader, fs vfs.FS, path s
 	if _, err = io.CopyN(out, in, size); err == nil {
 		err = out.Sync()
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	want := sum()
-	var got [4]byte
-	if _, err := io.ReadFull(r, got[:]); err != nil || binary.BigEndian.Uint32(got[:]) != want {
-		return fmt.Errorf("%s: checksum %x, want %08x: %w", path, got, want, holdall.ErrCorrupt)
-	}
-	return nil
+	return errors.Join(err, out.Close())
 }

@@ -19,6 +19,11 @@ type fatality struct {
 	logger *slog.Logger
 	once   sync.Once
 	cause  atomic.Pointer[error]
+	gone   chan struct{} // closed once cause is set
+}
+
+func newFatality(on func(error), logger *slog.Logger) *fatality {
+	return &fatality{on: on, logger: logger, gone: make(chan struct{})}
 }
 
 // report makes every later call of err fail, and then tells the owner.
@@ -26,6 +31,7 @@ func (f *fatality) report(cause error) {
 	f.once.Do(func() {
 		err := fmt.Errorf("metadata failed and this process must end: %w: %w", cause, holdall.ErrUnavailable)
 		f.cause.Store(&err)
+		close(f.gone)
 		f.logger.Error("metadata failed", "err", cause)
 		if f.on != nil {
 			f.on(err)

@@ -262,3 +262,69 @@ func TestFailedSyncStopsTheVoter(t *testing.T) {
 		closeTest(t, s)
 	}
 }
+
+// TestFailedFlushesLoseNothing fails the writing of the state's tables for a
+// while: the log has what they would have held.
+func TestFailedFlushesLoseNothing(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var left atomic.Int64
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if strings.HasSuffix(op.Path, ".sst") && strings.Contains(op.Path, "/state-") && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left.Add(-1) >= 0 {
+			return errors.New("injected: ENOSPC")
+		}
+		return nil
+	}))
+	s := openTest(t, testConfig(t, fs))
+	v := testVolume(t, s)
+	for round := uint64(0); round < 4; round++ {
+		commitStripes(t, s, &v, 5*round+1, 5*round+5)
+		left.Store(3)
+		if err := s.Flush(); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		if left.Load() >= 3 {
+			t.Fatal("nothing was injected")
+		}
+		cfg := testConfig(t, mem.CrashClone(vfs.CrashCloneCfg{}))
+		again := openTest(t, cfg)
+		if got, err := again.Volume(v.ID); err != nil || got.Last != 5*round+5 {
+			t.Errorf("round %d: volume is at stripe %d, %v", round, got.Last, err)
+		}
+		closeTest(t, again)
+	}
+	closeTest(t, s)
+}
+
+// TestFailedManifestStopsTheVoter fails what would make a flush count.
+func TestFailedManifestStopsTheVoter(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var armed atomic.Bool
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && strings.Contains(op.Path, "/state-") && strings.Contains(op.Path, "MANIFEST") && op.Kind == errorfs.OpFileSync {
+			return errors.New("injected: EIO")
+		}
+		return nil
+	}))
+	cfg := testConfig(t, fs)
+	fatal := make(chan error, 10)
+	cfg.OnFatal = func(err error) { fatal <- err }
+	s := openTest(t, cfg)
+	v := testVolume(t, s)
+	commitStripes(t, s, &v, 1, 5)
+	armed.Store(true)
+	if err := s.Flush(); err == nil {
+		t.Error("a flush succeeded whose manifest was not synced")
+	}
+	if err := <-fatal; !strings.Contains(err.Error(), "MANIFEST") {
+		t.Errorf("told of %v", err)
+	}
+	if _, err := s.CommitStripe(context.Background(), stripeOf(&v, 6, testID(18))); !errors.Is(err, holdall.ErrUnavailable) {
+		t.Errorf("commit after a failure: %v", err)
+	}
+	again := openTest(t, testConfig(t, mem.CrashClone(vfs.CrashCloneCfg{})))
+	if got, err := again.Volume(v.ID); err != nil || got.Last != 5 {
+		t.Errorf("volume is at stripe %d, %v", got.Last, err)
+	}
+	closeTest(t, again)
+	s.Close()
+}
