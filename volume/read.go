@@ -183,6 +183,10 @@ func (d *Disk) ReadChecked(ctx context.Context, id holdall.ExtentID, rec int64, 
 		head.Release()
 		return buffer.View{}, err
 	}
+	if rec+holdall.RecordSize(h.Length) > end {
+		head.Release()
+		return buffer.View{}, malformed("disk %v: record %d of %v says it has %d bytes, the extent ends at %d", d.ident.Disk, rec, id, h.Length, end)
+	}
 	if uint32(off+n) > h.Length {
 		head.Release()
 		return buffer.View{}, malformed("disk %v: record %d of %v has %d bytes, asked for %d to %d", d.ident.Disk, rec, id, h.Length, off, off+n)
