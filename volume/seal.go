@@ -83,6 +83,9 @@ func (d *Disk) seal(e *extent, epoch holdall.Epoch, last uint64, end int64) erro
 	}
 	d.finish(e) // 3
 	if err := d.writable(); err != nil {
+		d.mu.Lock()
+		o.torn = "its footer is there, but its zone was not finished" // the tail is the footer's now
+		d.mu.Unlock()
 		return err
 	}
 	d.tables.put(e.id, t)
