@@ -50,6 +50,29 @@ func parseFooter(head, body []byte, d *disk, e *extent, off int64) (*footer, err
 	return f, nil
 }
 
+// seekFooter looks for the footer of an extent that the superblock log does not
+// call sealed: the note of it rides with the log's next entry, which a kill may
+// have prevented. It lies after the last record, the uncommitted ones too, or at
+// the start of a zone of its own.
+func (d *disk) seekFooter(e *extent, from int64) {
+	buf := d.medium.pool.Take(sector)
+	defer buf.Release()
+	room := d.medium.zone - sector
+	for b, off := buf.Bytes(), from; off < d.capacity(e); {
+		err := d.read(e, off, b)
+		switch {
+		case err == nil && string(b[:8]) == volume.FooterMagic && sum(b[:sector-4]) == u32(b, sector-4):
+			e.sealed, e.footer, e.footerSize = true, off, uint32(pad(sector+int64(u32(b, 12))))
+			e.last, e.end = u64(b, 72), int64(u64(b, 104))
+			return
+		case err != nil || zeros(b):
+			off = (off/room + 1) * room // nothing more was written in this zone
+		default:
+			off += sector
+		}
+	}
+}
+
 // numbers takes varints and checksums off the front of a footer's body.
 type numbers struct {
 	b   []byte

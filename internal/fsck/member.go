@@ -127,6 +127,9 @@ func (v *theVolume) adopt(d *disk, e *extent) {
 // readFooter reads the footer of a sealed extent.
 func (c *checker) readFooter(v *theVolume, m *member) {
 	e := m.extent
+	if e != nil && !e.sealed && v.row != nil && v.row.State == holdall.VolumeSealed {
+		m.disk.seekFooter(e, v.row.Members[m.index].End)
+	}
 	if e == nil || !e.sealed {
 		return
 	}
