@@ -25,8 +25,8 @@ func (c *cell) hang(id holdall.BlockID) {
 // is known yet of how long reads take, and when the budget is spent.
 func TestReadsBehindAHangNeedNoLeaveToHedge(t *testing.T) {
 	for _, o := range []gateway.GetOptions{{Length: 1 << 20}, {Offset: 100, Length: 5000}} {
-		cfg := large()
-		cfg.Gateway = func(cfg *gateway.Config) { cfg.HedgeMin = time.Millisecond }
+		cfg := tune(func(cfg *gateway.Config) { cfg.HedgeMin = time.Millisecond })
+		cfg.Disk, cfg.ExtentZones = large().Disk, large().ExtentZones
 		c := newCell(t, cfg)
 		id := c.putMany(6, 1<<20)[0]
 		c.cold()
