@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/holdall/holdall/client"
 )
@@ -324,8 +327,13 @@ func compareBlocks(t *testing.T, before, after string) {
 	}
 }
 
-// runServe runs a server that is expected to refuse to start.
+// runServe runs a server that is expected to refuse to start. One that starts all
+// the same is stopped, and exits with 0.
 func runServe(t *testing.T, data string, flags ...string) result {
 	t.Helper()
-	return command(t, nil, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--http", "off"}, flags...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	var out, err bytes.Buffer
+	code := run(ctx, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--http", "off"}, flags...), nil, &out, &err)
+	return result{code, out.String(), err.String()}
 }

@@ -69,6 +69,9 @@ func (n *Node) openSlot(ctx context.Context, s *slot, zone int64) (*volume.Disk,
 // createDisk makes a new disk of what lies at path, which must be empty, and
 // opens it. Metadata knows it before it is formatted only by its id.
 func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
+	if err := refuseContents(s.Path); err != nil {
+		return nil, err
+	}
 	dev, err := n.openDevice(s.Path, n.newZone)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,21 @@ func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
 		return nil, errors.Join(err, dev.Close())
 	}
 	return d, nil
+}
+
+// refuseContents refuses a directory that holds anything: what lies there is
+// somebody's. Images are looked at when they are formatted.
+func refuseContents(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil // not a directory, or not there: opening it says so
+	}
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			return fmt.Errorf("disk %s: the directory is not empty (it holds %q); empty it, or give another: %w", path, e.Name(), holdall.ErrRefused)
+		}
+	}
+	return nil
 }
 
 // mount brings an open disk into use: metadata grants an incarnation, the disk

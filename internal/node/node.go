@@ -275,7 +275,7 @@ func (n *Node) Close(ctx context.Context) error {
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
 	if n.upkeep != nil {
-		errs = append(errs, n.upkeep.Close(ctx))
+		n.upkeep.Close(ctx)
 	}
 	if n.cancel != nil {
 		n.cancel()

@@ -77,6 +77,18 @@ func (n *Node) doubt(err error) error {
 	return fmt.Errorf("%v, but the cell is in quarantine (%s), where that proves nothing; look at what came back, then run `holdall metadata release`: %w", err, c.Quarantine, holdall.ErrUnavailable)
 }
 
+// gone is doubt for calls that name what they did not find: a delete of a block
+// that metadata does not know yet has not deleted it.
+func (n *Node) gone(call string, ids []holdall.BlockID, err error) ([]holdall.BlockID, error) {
+	if err != nil || len(ids) == 0 {
+		return ids, err
+	}
+	if err := n.doubt(fmt.Errorf("%s: %d blocks are not there, the first is %v: %w", call, len(ids), ids[0], holdall.ErrNotFound)); !errors.Is(err, holdall.ErrNotFound) {
+		return nil, err
+	}
+	return ids, nil
+}
+
 // ids is the gateway's work by name, as the gRPC server sees it.
 type ids struct{ n *Node }
 
@@ -96,12 +108,13 @@ func (i ids) Delete(ctx context.Context, ns holdall.NamespaceID, list []holdall.
 	if err == nil && i.n.cfg.Retention == 0 {
 		i.n.upkeep.Kick()
 	}
-	return gone, err
+	return i.n.gone("delete", gone, err)
 }
 
 // Undelete takes blocks out of trash.
 func (i ids) Undelete(ctx context.Context, ns holdall.NamespaceID, list []holdall.BlockID) ([]holdall.BlockID, error) {
-	return i.n.gateway.Undelete(ctx, ns, list)
+	gone, err := i.n.gateway.Undelete(ctx, ns, list)
+	return i.n.gone("undelete", gone, err)
 }
 
 // namespaces finds namespaces by name.
