@@ -156,7 +156,7 @@ type Readmission struct {
 // appended to again, and one that a write failed in takes none.
 func (d *Disk) Readmit(ctx context.Context) (Readmission, error) {
 	var sum Readmission
-	if d.writable() == nil {
+	if d.mayWrite() == nil {
 		return sum, nil
 	}
 	if err := d.dev.Check(); err != nil { // 1
@@ -191,6 +191,9 @@ func (d *Disk) Readmit(ctx context.Context) (Readmission, error) {
 	}
 	if len(sum.Faults) > 0 {
 		return sum, fmt.Errorf("readmit disk %v: %d unsealed records cannot be read back, the first: %v: %w", d.ident.Disk, len(sum.Faults), &sum.Faults[0], holdall.ErrRefused)
+	}
+	if d.writable() == nil { // not mounted: only metadata has it as failed
+		return sum, nil
 	}
 	return sum, d.do(ctx, d.readmit) // 3
 }
