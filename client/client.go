@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/holdall/holdall"
@@ -138,6 +139,7 @@ func (o Options) connect(endpoint string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithReadBufferSize(connBuffer),
 		grpc.WithWriteBufferSize(connBuffer),
+		experimental.WithBufferPool(NewBufferPool()),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(), // retry.go knows more than gRPC does
 		grpc.WithConnectParams(grpc.ConnectParams{
