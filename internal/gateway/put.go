@@ -218,6 +218,10 @@ func (g *Gateway) writeStripe(l *lane, packs []*pack) {
 	ctx, cancel := context.WithTimeout(g.ctx, stripeDeadline)
 	defer cancel()
 	for len(packs) > 0 {
+		if ctx.Err() != nil { // appends would fail at once, and volumes and disks be blamed for it
+			finishAll(g, packs, fmt.Errorf("gateway: no volume took the stripe within %v: %w", stripeDeadline, holdall.ErrUnavailable))
+			return
+		}
 		v, err := l.volumes.acquire(ctx)
 		if err != nil {
 			finishAll(g, packs, err)
