@@ -58,7 +58,7 @@ func (n *Node) onDiskFailed(id holdall.DiskID, reason string) {
 
 // lookForReturned tries the slots whose disk is not in use, or does not answer.
 // Not while a disk is added or readmitted: what lies at a slot's path may be the
-// new disk, and two users of one image would overwrite each other's entries.
+// new disk, and a look at it would make the add fail because it is in use.
 func (n *Node) lookForReturned(ctx context.Context) {
 	if !n.adds.TryLock() {
 		return
