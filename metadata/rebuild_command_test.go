@@ -108,8 +108,8 @@ func TestReplayRepeatsWhatHappened(t *testing.T) {
 			t.Errorf("volume is\n%+v, was\n%+v", got, want)
 		}
 	}
-	if n := len(b.changes()); n != 0 || b.cell().LastChange != a.cell().LastChange {
-		t.Errorf("%d changes wait, numbers go on from %d; want none, %d", n, b.cell().LastChange, a.cell().LastChange)
+	if cell := b.cell(); len(b.changes()) != 0 || cell.LastChange != a.cell().LastChange || cell.FirstChange != cell.LastChange+1 {
+		t.Errorf("changes %d to %d wait, want none, numbers to go on from %d", cell.FirstChange, cell.LastChange, a.cell().LastChange)
 	}
 	audit(t, b.db)
 }
