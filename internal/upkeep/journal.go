@@ -17,6 +17,7 @@ const (
 	journalMagic      = "HOLDJRNL"
 	journalVersion    = 1
 	journalHeaderSize = 56
+	minChangeSize     = 1 + 1 + 1 + 16 + 1                                                   // of a volume: kind, deltas, ids, stripe
 	maxChangeSize     = 1 + 2*binary.MaxVarintLen64 + 5 + 32 + 9 + binary.MaxVarintLen64 + 5 // kind, deltas, a move
 )
 
@@ -87,7 +88,7 @@ func ParseJournal(block []byte) (JournalHeader, []metadata.Change, error) {
 	h.Incarnation = le.Uint32(block[16:])
 	copy(h.Cell[:], block[24:])
 	h.First = le.Uint64(block[40:])
-	if count == 0 || count > len(block)/3 {
+	if count == 0 || count > len(block)/minChangeSize {
 		return bad(12, "impossible count of changes")
 	}
 	r := &journalReader{rest: block[journalHeaderSize:], seq: h.First, at: int64(le.Uint64(block[48:]))}

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
@@ -146,4 +147,16 @@ func FuzzParseJournal(f *testing.F) {
 			t.Error("a block that parses has another encoding")
 		}
 	})
+}
+
+// Memory is taken for no more changes than the bytes can hold: a count is four
+// bytes that anyone may have written.
+func TestJournalCountIsBoundByTheBytesThatAreThere(t *testing.T) {
+	one := []metadata.Change{{Seq: 1, Kind: metadata.ChangeStripe, Volume: 1, Epoch: 1, Stripe: 1}}
+	block, _ := AppendJournal(nil, holdall.CellID{1}, 1, one, holdall.MaxBlockSize)
+	block = append(block, make([]byte, 1<<16)...)
+	binary.LittleEndian.PutUint32(block[12:], uint32(len(block)/4))
+	if _, _, err := ParseJournal(block); err == nil || !strings.Contains(err.Error(), "impossible count") {
+		t.Errorf("a count of a quarter of the bytes: %v", err)
+	}
 }
