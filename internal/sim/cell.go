@@ -25,12 +25,15 @@ import (
 type Config struct {
 	Disks       int              // 0 = 9
 	Disk        faultdisk.Config // zero: 64 zones of 1 MiB
+	Array       *faultdisk.Array // empty disks; nil = as many as Disks says, as Disk says
 	ExtentZones int              // zones that an extent fills; 0 = 4
 	Seed        uint64           // of ids and placement
 	Logger      *slog.Logger     // nil = nothing is logged
 
-	// Gateway may change the gateway's Config before each start; nil = leave it.
+	// Gateway and Upkeep may change their Configs before each start; nil = they
+	// are left as they are.
 	Gateway func(*gateway.Config)
+	Upkeep  func(*upkeep.Config)
 }
 
 // Cell is a running cell. Its methods are for one goroutine; the parts are safe
@@ -72,8 +75,11 @@ func New(cfg Config) (*Cell, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Cell{cfg: cfg, fs: vfs.NewCrashableMem(), Array: faultdisk.New(cfg.Disks, cfg.Disk), Pool: buffer.NewPool(64 << 20)}
-	for i := range cfg.Disks {
+	if cfg.Array == nil {
+		cfg.Array = faultdisk.New(cfg.Disks, cfg.Disk)
+	}
+	c := &Cell{cfg: cfg, fs: vfs.NewCrashableMem(), Array: cfg.Array, Pool: buffer.NewPool(64 << 20)}
+	for i := range c.Array.Len() {
 		id := holdall.DiskID{0: byte(i + 1), 1: byte(cfg.Seed), 15: 1}
 		c.ids = append(c.ids, id)
 		if err := volume.Format(c.Array.Disk(i), volume.Identity{Cell: c.cellID(), Disk: id}); err != nil {
@@ -103,7 +109,7 @@ func (c *Cell) start(first bool) error {
 		return fmt.Errorf("sim: metadata: %w", err)
 	}
 	c.Store = store
-	c.failed = make(chan failure, c.cfg.Disks)
+	c.failed = make(chan failure, c.Array.Len())
 	c.Server = volume.NewServer(volume.ServerConfig{OnDiskFailed: func(disk holdall.DiskID, reason string) {
 		c.failed <- failure{disk, reason}
 	}})
@@ -131,8 +137,12 @@ func (c *Cell) start(first bool) error {
 	if c.Gateway, err = gateway.New(cfg); err != nil {
 		return err
 	}
-	if c.Upkeep, err = upkeep.New(upkeep.Config{Tables: store, Referee: store, Volumes: store, Trash: store, Journal: store, Extents: c.Server,
-		Disks: c.Server, Blocks: c.Gateway, Pool: c.Pool, Retention: Retention, ScanEvery: time.Nanosecond, Now: c.Now, Logger: c.cfg.Logger}); err != nil {
+	up := upkeep.Config{Tables: store, Referee: store, Volumes: store, Trash: store, Journal: store, Extents: c.Server, Disks: c.Server,
+		Blocks: c.Gateway, Pool: c.Pool, Retention: Retention, ScanEvery: time.Nanosecond, Now: c.Now, Logger: c.cfg.Logger}
+	if c.cfg.Upkeep != nil {
+		c.cfg.Upkeep(&up)
+	}
+	if c.Upkeep, err = upkeep.New(up); err != nil {
 		return err
 	}
 	return c.Gateway.Start(context.Background())
