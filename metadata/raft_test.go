@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,9 +46,10 @@ func logSync(op errorfs.Op) bool {
 // back, once, and nothing was numbered twice.
 func TestMutationsHonourTheirDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stalled, release := false, make(chan struct{})
+		var stalled atomic.Bool
+		release := make(chan struct{})
 		fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if logSync(op) && stalled {
+			if logSync(op) && stalled.Load() {
 				<-release
 			}
 			return nil
@@ -57,7 +59,7 @@ func TestMutationsHonourTheirDeadline(t *testing.T) {
 		v := testVolume(t, s)
 		commitStripes(t, s, &v, 1, 1)
 
-		stalled = true
+		stalled.Store(true)
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -71,7 +73,7 @@ func TestMutationsHonourTheirDeadline(t *testing.T) {
 		if _, err := s.Lookup(context.Background(), holdall.DefaultNamespace, []holdall.BlockID{testID(3)}, false); err != nil {
 			t.Errorf("plain lookup on a stalled disk: %v", err)
 		}
-		stalled = false
+		stalled.Store(false)
 		close(release)
 		synctest.Wait()
 		if got, err := s.Volume(v.ID); err != nil || got.Last != 2 {

@@ -115,6 +115,9 @@ func readArchive(r io.Reader, fs vfs.FS, dir string) error {
 		if _, err := io.ReadFull(r, count[:]); err != nil || binary.BigEndian.Uint32(count[:]) != n {
 			return fmt.Errorf("metadata snapshot: has %d files, its end says %x: %w", n, count, holdall.ErrCorrupt)
 		}
+		if _, err := io.ReadFull(r, count[:1]); err != io.EOF {
+			return fmt.Errorf("metadata snapshot: goes on after its end: %w", holdall.ErrCorrupt)
+		}
 		return syncDir(fs, dir)
 	}
 }
