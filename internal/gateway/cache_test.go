@@ -78,3 +78,13 @@ func TestPlaceCacheForgetsAlsoWhatIsJustBeingLookedUp(t *testing.T) {
 		t.Fatal("an old row is still used")
 	}
 }
+
+func TestCacheHoldsASetOf256MiBByDefault(t *testing.T) {
+	const blocks = 256 << 20 / holdall.MaxBlockSize
+	if have, want := int64(defaultMemory)*cacheShare/100, int64(blocks*buffer.MaxSize); have < want {
+		t.Errorf("the cache has %d bytes, %d blocks of 4 MiB need %d", have, blocks, want)
+	}
+	if sum := cacheShare + receiveShare + sendShare; sum > 100 {
+		t.Errorf("shares sum to %d %%", sum)
+	}
+}

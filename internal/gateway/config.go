@@ -36,7 +36,7 @@ type Config struct {
 	ExtentLimit int64
 
 	OpenVolumes int   // volumes, and so stripes, written at once; default 4
-	Memory      int64 // bytes of blocks held, cache included; default 640 MiB
+	Memory      int64 // bytes of blocks held, cache included; default 512 MiB
 
 	Lease            time.Duration // default 60 s
 	AppendTimeoutMin time.Duration // a shard is given at least this long; default 0.5 s
@@ -61,11 +61,12 @@ type Damage struct {
 	Err    error
 }
 
-// Shares of Config.Memory, in percent. The rest is for parity and for rebuilds.
+// Shares of Config.Memory, in percent. Parity, at most OpenVolumes stripes of it,
+// and rebuilds come on top.
 const (
-	cacheShare   = 45 // 288 MiB by default: a working set of 256 MiB fits in 4 MiB blocks
-	receiveShare = 30
-	sendShare    = 20
+	cacheShare   = 52 // 266 MiB by default: a working set of 256 MiB fits in blocks of 4 MiB
+	receiveShare = 30 // 38 blocks of 4 MiB by default
+	sendShare    = 18
 )
 
 // rebuildBytes is about what one degraded read holds: the shards of a wide
@@ -73,7 +74,7 @@ const (
 const rebuildBytes = 8 * buffer.MaxSize
 
 const (
-	defaultMemory      = 640 << 20
+	defaultMemory      = 512 << 20
 	minMemory          = 16 << 20 // less and a put of 4 MiB is never admitted
 	defaultExtentLimit = 4 * (256<<20 - holdall.RecordHeaderSize)
 	maxOpenVolumes     = 64
