@@ -18,8 +18,8 @@ type openExtent struct {
 	torn   string      // why nothing may be appended; "" = it may
 	state  ExtentState // what the last Fence found; 0 = there was none
 	faults []Fault     // holes: whole records follow
-
-	busy bool // an append of it is in the writer's group; only the writer uses it
+	unread bool        // the device failed reads of it while it was indexed
+	busy   bool        // an append of it is in the writer's group; only the writer uses it
 }
 
 // endLocked returns where the whole records of e end. d.mu is held.

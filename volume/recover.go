@@ -2,6 +2,7 @@ package volume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/holdall/holdall"
@@ -152,6 +153,7 @@ type index struct {
 	footer *FooterHeader // its footer is there: it was sealed
 	torn   string        // what lies after the last whole record; "" = nothing
 	faults []Fault       // places before it without a whole record
+	unread bool          // the device failed a read: what was not seen may be there
 }
 
 // buildIndex reads the headers of an extent, one after another. Where a header
@@ -183,6 +185,7 @@ func (d *Disk) buildIndex(ctx context.Context, v *view, limit int64, known bool)
 			x.table, x.footer, x.tail = t, &foot, off+foot.size()
 			return x, nil
 		}
+		x.unread = x.unread || errors.Is(err, holdall.ErrUnavailable) || errors.Is(err, holdall.ErrDiskFailed)
 		next := k.next(ctx, off+SectorSize)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -237,13 +240,43 @@ func (d *Disk) indexInBackground(e *extent) {
 	for i := range x.faults {
 		d.log.Warn("a record is missing or bad", "extent", e.id.String(), "zone", x.faults[i].Zone, "offset", x.faults[i].Offset, "length", x.faults[i].Length, "error", x.faults[i].Err)
 	}
-	_ = d.do(d.ctx, func() error { return d.publishIndex(e, o, x) })
+	_ = d.do(d.ctx, func() error {
+		defer close(o.ready)
+		return d.publishIndex(e, o, x)
+	})
+}
+
+// reread finds the records of an extent again that is to be sealed at end, if
+// fewer are known because the device failed a read when it was indexed: a footer
+// that leaves committed records out hides them for ever. What cannot be read now
+// either is given up.
+func (d *Disk) reread(ctx context.Context, id holdall.ExtentID, end int64) error {
+	d.mu.RLock()
+	e, err := d.find(id)
+	var o *openExtent
+	if err == nil && e.open != nil && e.open.unread && e.endLocked() < end {
+		o = e.open
+	}
+	d.mu.RUnlock()
+	if o == nil {
+		return err
+	}
+	v, unpin, err := d.pin(ctx, id)
+	if err != nil {
+		return err
+	}
+	limit, known := d.extentBytes(v)
+	x, err := d.buildIndex(ctx, v, limit, known)
+	unpin()
+	if err != nil {
+		return fmt.Errorf("disk %v: extent %v: read its records again: %v: %w", d.ident.Disk, id, err, holdall.ErrUnavailable)
+	}
+	return d.do(ctx, func() error { return d.publishIndex(e, o, x) })
 }
 
 // publishIndex makes what the index found the state of the extent. Only the
 // writer calls it.
 func (d *Disk) publishIndex(e *extent, o *openExtent, x *index) error {
-	defer close(o.ready)
 	if e.open != o {
 		return nil
 	}
@@ -256,12 +289,17 @@ func (d *Disk) publishIndex(e *extent, o *openExtent, x *index) error {
 		d.mu.Unlock()
 		return nil
 	}
-	if err := d.settlePointers(e, x); err != nil {
+	if x.unread && x.torn == "" {
+		x.torn = "not all of it could be read"
+	} else if err := d.settlePointers(e, x); err != nil {
 		x.torn = err.Error()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	o.table, o.tail, o.torn, o.faults = x.table, x.tail, x.torn, x.faults
+	if x.torn == "" {
+		x.torn = o.torn // of a fence since
+	}
+	o.table, o.tail, o.torn, o.faults, o.unread = x.table, x.tail, x.torn, x.faults, x.unread
 	return nil
 }
 

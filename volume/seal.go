@@ -27,6 +27,9 @@ func (d *Disk) Seal(ctx context.Context, id holdall.ExtentID, epoch holdall.Epoc
 	if end < 0 || end > MaxExtentBytes || end%SectorSize != 0 {
 		return fmt.Errorf("disk %v: seal %v at %d: not an offset: %w", d.ident.Disk, id, end, holdall.ErrInvalid)
 	}
+	if err := d.reread(ctx, id, end); err != nil {
+		return err
+	}
 	return d.do(ctx, func() error {
 		d.mu.RLock()
 		e, err := d.find(id)
