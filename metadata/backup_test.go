@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,31 +249,7 @@ func TestRebuildReplaysToTheSameState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range disks {
-		if err := b.AddDisk(d); err != nil {
-			t.Fatal(err)
-		}
-	}
-	made := v
-	made.Last, made.Rows, made.Bytes, made.Live, made.Packs, made.Shards = 0, 0, 0, 0, 0, 0
-	made.Members = slices.Clone(v.Members)
-	for m := range made.Members {
-		made.Members[m].End = 0
-	}
-	if err := b.AddVolume(made); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range changes {
-		if c.Kind == ChangeStripe {
-			stripe := FoundStripe{StripeCommit: stripeOf(&v, c.Stripe, testID(3*c.Stripe), testID(3*c.Stripe+1), testID(3*c.Stripe+2)), Journaled: true, Time: c.Time}
-			if _, err := b.AddStripe(stripe); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.Replay([]Change{c}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	replay(t, b, v, disks, changes)
 	if _, err := b.Seal(v.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -294,6 +269,31 @@ func TestRebuildReplaysToTheSameState(t *testing.T) {
 	}
 	if got, err := s.Volume(v.ID); err != nil || got.State != holdall.VolumeSealed || got.Last != 10 || got.Rows != 30 {
 		t.Errorf("rebuilt volume %+v, %v", got, err)
+	}
+}
+
+// replay loads disks, the volume as it was made, and what the journal lists, in
+// its order.
+func replay(t *testing.T, b *Rebuilder, v Volume, disks []Disk, changes []Change) {
+	t.Helper()
+	for _, d := range disks {
+		if err := b.AddDisk(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.AddVolume(v); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes {
+		if c.Kind == ChangeStripe {
+			ids := []holdall.BlockID{testID(3 * c.Stripe), testID(3*c.Stripe + 1), testID(3*c.Stripe + 2)}
+			if _, err := b.AddStripe(FoundStripe{StripeCommit: stripeOf(&v, c.Stripe, ids...), Journaled: true, Time: c.Time}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Replay([]Change{c}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
