@@ -23,7 +23,7 @@ type plan struct {
 	inspect []*metadata.Volume // sealed, without rows: to be freed if inspection agrees
 	trash   []place            // freed, the hold not over
 	reset   []place            // freed, the hold over: zones can be given back
-	gone    []place            // freed, but the disk was removed from the cell
+	gone    []place            // freed, but the disk was removed from the cell, or was given up by a rebuild
 	seal    []holdall.VolumeID // open, all dead, and space is short
 }
 
@@ -69,7 +69,7 @@ func (p *plan) freed(v *metadata.Volume, s situation) {
 		state, known := s.disks[v.Members[m].Disk]
 		switch {
 		case v.Members[m].Freed:
-		case known && state == holdall.DiskRemoved:
+		case known && state == holdall.DiskRemoved, at.disk() == (holdall.DiskID{}):
 			p.gone = append(p.gone, at)
 		case state != holdall.DiskActive && state != holdall.DiskDraining:
 			// The disk may come back, with the extent: it is freed then.

@@ -82,6 +82,27 @@ func TestDeadVolumeGoesInOneRoundWithoutAHold(t *testing.T) {
 	}
 }
 
+// A member that a rebuild went on without is on no disk: nothing would ever free
+// it, and the volume's row would stay.
+func TestFreedMemberOnNoDiskIsDone(t *testing.T) {
+	f := newFakeCell()
+	v := f.addVolume(t, 7, rs, someBlocks("a"))
+	f.forget(v)
+	v.Members[1].Disk = holdall.DiskID{}
+	f.away[holdall.DiskID{}] = true
+	u := f.upkeep(t, time.Hour)
+	for range 2 {
+		u.nextScan = time.Time{}
+		if err := u.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		f.now = f.now.Add(2 * time.Hour)
+	}
+	if len(f.freed) != rs.N()-1 || f.volumes[7] != nil {
+		t.Errorf("%d extents reset, row %+v", len(f.freed), f.volumes[7])
+	}
+}
+
 func TestProofsThatDisagreeFreeNothing(t *testing.T) {
 	for _, away := range []int{0, 1, 2} {
 		f := newFakeCell()
