@@ -65,6 +65,20 @@ func theRecord(t *testing.T, disk, volume string) (e fsck.ExtentView, r fsck.Rec
 	return e, r
 }
 
+func hasFooters(t *testing.T, volume string) bool {
+	t.Helper()
+	var v struct{ Members []struct{ Footer bool } }
+	if err := json.Unmarshal([]byte(must(t, "volume", "show", volume, "--output", "json")), &v); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range v.Members {
+		if !m.Footer {
+			return false
+		}
+	}
+	return true
+}
+
 func TestFsckNamesWhatIsDamaged(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	s := serve(t, data, "--zone-size", "1MiB")
@@ -75,18 +89,7 @@ func TestFsckNamesWhatIsDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, "volume", "seal", "--all")
-	eventually(t, "every footer is written", func() bool {
-		var v struct{ Members []struct{ Footer bool } }
-		if err := json.Unmarshal([]byte(must(t, "volume", "show", volumes[0].ID, "--output", "json")), &v); err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range v.Members {
-			if !m.Footer {
-				return false
-			}
-		}
-		return true
-	})
+	eventually(t, "every footer is written", func() bool { return hasFooters(t, volumes[0].ID) })
 	b.put(3, 10_000) // an open volume too
 	s.stop()
 	if list := damaged(t, data); len(list) > 0 {

@@ -108,8 +108,10 @@ func (s *server) wait() error {
 // eventually waits until f holds; the test fails if it never does.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	again := time.NewTicker(20 * time.Millisecond) // another process changes what f looks at
+	defer again.Stop()
+	for begun := time.Now(); !f(); <-again.C {
+		if time.Since(begun) > 20*time.Second {
 			t.Fatalf("never: %s", what)
 		}
 	}
