@@ -182,7 +182,7 @@ func (c *Client) DumpMetadata(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// ReleaseMetadata ends the quarantine that follows restore and rebuild.
+// ReleaseMetadata ends the quarantine that follows a rebuild.
 func (c *Client) ReleaseMetadata(ctx context.Context) error {
 	return c.ask(ctx, holdallv1.AdminService_ReleaseMetadata_FullMethodName, &holdallv1.ReleaseMetadataRequest{}, &holdallv1.ReleaseMetadataResponse{})
 }

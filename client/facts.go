@@ -42,7 +42,7 @@ type CellStatus struct {
 	Version        string            `json:"version"`
 	Started        time.Time         `json:"started"` // the server process
 	Incarnation    uint32            `json:"incarnation"`
-	Quarantine     bool              `json:"quarantine"` // after restore or rebuild, until released
+	Quarantine     bool              `json:"quarantine"` // after a rebuild, until released
 	RaftIndex      uint64            `json:"raft_index"`
 	Scheme         string            `json:"scheme"` // of new volumes
 	Domain         string            `json:"domain"` // what a volume's members may not share

@@ -16,12 +16,12 @@ import (
 
 // A backup is a directory with the files of a checkpoint of the state, in
 // "state", and a manifest that names and hashes them. The manifest is written
-// last: a directory without one is no backup.
+// last: a directory without one is no backup. Nothing here reads one back: a
+// restore has to settle with disks that know more than the backup does.
 const (
 	manifestName   = "manifest.json"
 	backupState    = "state"
 	manifestFormat = 1
-	maxManifest    = 64 << 20 // bytes
 )
 
 // Manifest says what a backup holds.
@@ -91,7 +91,7 @@ func (r *replica) writeManifest(ctx context.Context, dir string) (Manifest, erro
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		f, err := hashFile(ctx, fs, fs.PathJoin(files, name), nil)
+		f, err := hashFile(ctx, fs, fs.PathJoin(files, name))
 		if err != nil {
 			return m, err
 		}
@@ -133,47 +133,17 @@ func (r *replica) inspectCell(dir string) (c Cell, err error) {
 	return c, errors.Join(err, db.Close())
 }
 
-// hashFile returns size and hash of a file, and copies it to out if that is not
-// nil.
-func hashFile(ctx context.Context, fs vfs.FS, path string, out io.Writer) (f BackupFile, err error) {
+// hashFile returns size and hash of a file.
+func hashFile(ctx context.Context, fs vfs.FS, path string) (f BackupFile, err error) {
 	in, err := fs.Open(path, vfs.SequentialReadsOption)
 	if err != nil {
 		return f, fmt.Errorf("metadata: open %s: %w: %w", path, err, holdall.ErrUnavailable)
 	}
 	defer in.Close()
 	h := holdall.NewHasher()
-	var w io.Writer = h
-	if out != nil {
-		w = io.MultiWriter(h, out)
-	}
-	if f.Size, err = io.Copy(ctxWriter{ctx, w}, in); err != nil {
+	if f.Size, err = io.Copy(ctxWriter{ctx, h}, in); err != nil {
 		return f, fmt.Errorf("metadata: read %s: %w: %w", path, err, holdall.ErrUnavailable)
 	}
 	f.Hash = h.ID()
 	return f, nil
-}
-
-// ReadManifest returns the manifest of the backup in dir; ErrNotFound if there
-// is none, ErrCorrupt if it cannot be read.
-func ReadManifest(fs vfs.FS, dir string) (m Manifest, err error) {
-	if fs == nil {
-		fs = vfs.Default
-	}
-	f, err := fs.Open(fs.PathJoin(dir, manifestName))
-	if err != nil {
-		return m, fmt.Errorf("metadata: no backup in %s: %w: %w", dir, err, holdall.ErrNotFound)
-	}
-	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, maxManifest)).Decode(&m); err != nil {
-		return m, fmt.Errorf("metadata: manifest in %s: %w: %w", dir, err, holdall.ErrCorrupt)
-	}
-	if m.Format != manifestFormat {
-		return m, fmt.Errorf("metadata: manifest in %s has format %d, this process knows %d: %w", dir, m.Format, manifestFormat, holdall.ErrRefused)
-	}
-	for _, f := range m.Files {
-		if fs.PathBase(f.Name) != f.Name || f.Name == "" || f.Name == "." || f.Name == ".." {
-			return m, fmt.Errorf("metadata: manifest in %s names %q: %w", dir, f.Name, holdall.ErrCorrupt)
-		}
-	}
-	return m, nil
 }

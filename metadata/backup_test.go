@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/holdall/holdall"
 )
@@ -37,111 +38,55 @@ func storeDump(t testing.TB, s *Store) string {
 	return dumpOf(t, func(b *bytes.Buffer) error { return s.Dump(context.Background(), b) })
 }
 
-func TestRestoreBringsBackTheBackupInQuarantine(t *testing.T) {
+// TestBackupIsWhatItsManifestSays takes a backup of a cell that goes on, and
+// looks at it with nothing but its manifest and Pebble.
+func TestBackupIsWhatItsManifestSays(t *testing.T) {
 	ctx := context.Background()
 	fs := vfs.NewMem()
-	cfg := testConfig(t, fs)
-	s := openTest(t, cfg)
+	s := openTest(t, testConfig(t, fs))
 	v := testVolume(t, s)
 	commitStripes(t, s, &v, 1, 20)
+	want := storeDump(t, s)
+	before, err := s.Cell()
+	if err != nil {
+		t.Fatal(err)
+	}
 	m, err := s.Backup(ctx, "/backups/monday")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Blocks != 60 {
-		t.Errorf("backup counts %d blocks, want 60", m.Blocks)
-	}
-	before, _ := s.Cell()
 	commitStripes(t, s, &v, 21, 30)
 	if _, err := s.Backup(ctx, "/backups/monday"); !errors.Is(err, holdall.ErrRefused) {
 		t.Errorf("backup over a backup: %v", err)
 	}
-	if _, err := Restore(ctx, "/backups/monday", cfg); !errors.Is(err, holdall.ErrRefused) {
-		t.Errorf("restore over a cell that is open: %v", err)
-	}
 	closeTest(t, s)
-	if _, err := Restore(ctx, "/backups/monday", cfg); !errors.Is(err, holdall.ErrRefused) {
-		t.Errorf("restore over a cell: %v", err)
-	}
 
-	cfg.Dir, cfg.Bootstrap, cfg.NodeID = "/restored", false, "another"
-	c, err := Restore(ctx, "/backups/monday", cfg)
+	var read Manifest
+	f, err := fs.Open("/backups/monday/manifest.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ID != before.ID || c.Incarnation != before.Incarnation+1 || c.Quarantine == "" {
-		t.Errorf("restored %+v of %+v", c, before)
-	}
-	s = openTest(t, cfg)
-	for n := uint64(1); n <= 30; n++ {
-		if b := found(t, s, testID(3*n)); b.Live() != (n <= 20) {
-			t.Errorf("stripe %d after restore: %+v", n, b)
-		}
-	}
-	if _, err := s.CommitStripe(ctx, stripeOf(&v, 21, testID(1000))); !errors.Is(err, holdall.ErrStale) {
-		t.Errorf("commit under an epoch from before the restore: %v", err)
-	}
-	if w := testVolume(t, s); w.ID.Incarnation() != c.Incarnation {
-		t.Errorf("new volume %v, want incarnation %d", w.ID, c.Incarnation)
-	}
-	if err := s.ReleaseQuarantine(ctx); err != nil {
+	defer f.Close()
+	if err := json.NewDecoder(f).Decode(&read); err != nil {
 		t.Fatal(err)
 	}
-	closeTest(t, s)
-	s = openTest(t, cfg)
-	defer closeTest(t, s)
-	if c, err := s.Cell(); err != nil || c.Quarantine != "" {
-		t.Errorf("released: %+v, %v", c, err)
+	if read.Cell != before.ID || read.Incarnation != before.Incarnation || read.Index != m.Index || read.Blocks != 60 {
+		t.Errorf("manifest %+v of cell %+v", read, before)
 	}
-}
-
-func TestRestoreRefusesADamagedBackup(t *testing.T) {
-	ctx := context.Background()
-	fs := vfs.NewMem()
-	cfg := testConfig(t, fs)
-	s := openTest(t, cfg)
-	v := testVolume(t, s)
-	commitStripes(t, s, &v, 1, 5)
-	m, err := s.Backup(ctx, "/b")
+	for _, f := range read.Files {
+		if got, err := hashFile(ctx, fs, "/backups/monday/state/"+f.Name); err != nil || got.Size != f.Size || got.Hash != f.Hash {
+			t.Errorf("file %+v is %+v, %v", f, got, err)
+		}
+	}
+	o := &pebble.Options{FS: fs, ReadOnly: true}
+	layoutState(o)
+	db, err := pebble.Open("/backups/monday/state", o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeTest(t, s)
-	cfg.Dir = "/restored"
-	for _, f := range m.Files {
-		if f.Size == 0 {
-			continue
-		}
-		path := "/b/state/" + f.Name
-		flip := func() {
-			file, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer file.Close()
-			var b [1]byte
-			at := f.Size / 2
-			if _, err := file.ReadAt(b[:], at); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := file.WriteAt([]byte{b[0] ^ 1}, at); err != nil {
-				t.Fatal(err)
-			}
-		}
-		flip()
-		if _, err := Restore(ctx, "/b", cfg); !errors.Is(err, holdall.ErrCorrupt) {
-			t.Errorf("%s damaged: %v", f.Name, err)
-		}
-		flip()
-	}
-	if err := fs.Remove("/b/manifest.json"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Restore(ctx, "/b", cfg); !errors.Is(err, holdall.ErrNotFound) {
-		t.Errorf("no manifest: %v", err)
-	}
-	if _, err := OpenReadOnly("/restored", fs); !errors.Is(err, holdall.ErrNotFound) {
-		t.Errorf("failed restores left something: %v", err)
+	defer db.Close()
+	if got := dumpOf(t, func(b *bytes.Buffer) error { return dump(db, b) }); got != want {
+		t.Errorf("backup holds\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -71,7 +71,7 @@ func (r *Reader) open(fs vfs.FS, dir, name string) error {
 	over, dead := newOverlay(fs), newFatality(nil, slog.New(slog.DiscardHandler))
 	for _, sub := range []string{name, logName} {
 		if _, err := fs.Stat(fs.PathJoin(dir, sub)); err != nil {
-			if sub == logName { // restored, and not started yet
+			if sub == logName { // rebuilt, and not started yet
 				break
 			}
 			return fmt.Errorf("metadata: %s: %w: %w", dir, err, holdall.ErrCorrupt)

@@ -184,7 +184,7 @@ func (s *logStore) joinState(p *progress) error {
 	case first == 0:
 		return nil
 	case first > p.index+1:
-		return fmt.Errorf("metadata log: begins at entry %d, the state ends at %d: restore a backup, or rebuild: %w", first, p.index, holdall.ErrCorrupt)
+		return fmt.Errorf("metadata log: begins at entry %d, the state ends at %d: rebuild the metadata from the disks: %w", first, p.index, holdall.ErrCorrupt)
 	case last < p.index:
 		return s.reset()
 	case first > p.index:

@@ -59,7 +59,7 @@ func (s *logStore) GetUint64(key []byte) (uint64, error) {
 }
 
 // raiseTerm makes the term at least that of the state. It is below only where a
-// state came without a log, by a restore or a rebuild: new entries must not
+// state came without a log, by a rebuild: new entries must not
 // carry older terms than those before them.
 func (s *logStore) raiseTerm(term uint64) error {
 	key := []byte("CurrentTerm") // what Raft calls it

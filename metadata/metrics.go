@@ -87,7 +87,7 @@ func (r *replica) metrics() []prometheus.Collector {
 		gauge("unflushed_changes", "Changes that wait to be written to the journal on disks.", cell(func(c *Cell) float64 {
 			return float64(c.LastChange + 1 - c.FirstChange)
 		})),
-		gauge("quarantine", "1 while purge and free are off after a restore or a rebuild.", cell(func(c *Cell) float64 { return one(c.Quarantine != "") })),
+		gauge("quarantine", "1 while purge and free are off after a rebuild.", cell(func(c *Cell) float64 { return one(c.Quarantine != "") })),
 		gauge("breaker_tripped", "1 while the purge breaker holds purging back.", cell(func(c *Cell) float64 { return one(c.Breaker.Tripped) })),
 	}
 }

@@ -93,7 +93,7 @@ func (d *dataDir) load(use dirUse) error {
 	case use == fillDir && (d.state != "" || hasLog):
 		return fmt.Errorf("metadata: there is a cell in %s already: move it away first: %w", d.path, holdall.ErrRefused)
 	case d.state == "" && hasLog, d.state != "" && hasLog && !hasState:
-		return fmt.Errorf("metadata: %s has a log but no state: restore a backup, or rebuild: %w", d.path, holdall.ErrCorrupt)
+		return fmt.Errorf("metadata: %s has a log but no state: rebuild the metadata from the disks: %w", d.path, holdall.ErrCorrupt)
 	case use == useDir && !hasState:
 		return fmt.Errorf("metadata: there is no cell in %s: %w", d.path, holdall.ErrNotFound)
 	case use == makeOne && d.state == "":

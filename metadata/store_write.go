@@ -181,7 +181,7 @@ func (s *Store) SetRetention(ctx context.Context, ns holdall.NamespaceID, retent
 	return s.r.do(ctx, &setNamespace{Namespace: ns, Retention: retention}, noResult{})
 }
 
-// ReleaseQuarantine ends the quarantine that follows a restore or a rebuild: an
+// ReleaseQuarantine ends the quarantine that follows a rebuild: an
 // operator has seen what came of it.
 func (s *Store) ReleaseQuarantine(ctx context.Context) error {
 	return s.r.do(ctx, &releaseCell{}, noResult{})

@@ -291,21 +291,11 @@ func TestMetadataIsRebuiltFromDisksAlone(t *testing.T) {
 	}
 	b.check("after the rebuild")
 
-	backup := filepath.Join(t.TempDir(), "cell.tar")
-	must(t, "metadata", "backup", backup)
+	must(t, "metadata", "backup", filepath.Join(t.TempDir(), "cell.tar"))
 	s.stop()
 	if r := command(t, nil, "fsck", "--data", data); r.code != exitDone {
 		t.Errorf("fsck after the rebuild: exit %d\n%s%s", r.code, r.out, r.err)
 	}
-	if r := command(t, nil, "metadata", "restore", backup, "--data", data); r.code != exitRefused {
-		t.Errorf("restore over metadata: exit %d, %s", r.code, r.err)
-	}
-	if err := os.RemoveAll(lost); err != nil {
-		t.Fatal(err)
-	}
-	must(t, "metadata", "restore", backup, "--data", data)
-	serve(t, data)
-	b.check("after the restore")
 }
 
 // compareBlocks compares the block rows of two dumps.

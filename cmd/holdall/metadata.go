@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bufio"
 	"context"
 	"errors"
@@ -18,8 +17,8 @@ import (
 )
 
 func (c *cli) metadataCommand() *cobra.Command {
-	return noun("metadata", "Dump, back up, restore and rebuild the metadata", "  holdall metadata backup cell.tar",
-		c.metadataDump(), c.metadataBackup(), c.metadataRestore(), c.metadataRebuild(), c.metadataRelease())
+	return noun("metadata", "Dump, back up and rebuild the metadata", "  holdall metadata backup cell.tar",
+		c.metadataDump(), c.metadataBackup(), c.metadataRebuild(), c.metadataRelease())
 }
 
 func (c *cli) metadataDump() *cobra.Command {
@@ -53,7 +52,7 @@ func (c *cli) metadataBackup() *cobra.Command {
 	return c.remoteCommand(&cobra.Command{
 		Use:     "backup FILE",
 		Short:   "Write a consistent backup of the metadata to a tar file, while the cell serves",
-		Long:    "The file is whole only if this exits with 0: it takes its name then. Blocks are not\nin it; they are on the disks.",
+		Long:    "The file is whole only if this exits with 0: it takes its name then. Blocks are not\nin it; they are on the disks.\n\nRestoring a backup is not there yet: the way back from lost metadata is\n`holdall metadata rebuild --from-disks`.",
 		Example: "  holdall metadata backup cell.tar",
 		Args:    cobra.ExactArgs(1),
 	}, func(ctx context.Context, cl *client.Client, args []string) error {
@@ -73,87 +72,6 @@ type backupOf struct {
 // WriteTo writes the archive.
 func (b backupOf) WriteTo(w io.Writer) (int64, error) {
 	return 0, b.cl.BackupMetadata(b.ctx, &countingWriter{w, b.p})
-}
-
-func (c *cli) metadataRestore() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Make the metadata of a stopped cell what a backup says",
-		Long: "No server may run, and the data directory must hold no metadata. The cell is in\nquarantine afterwards: nothing is purged or freed, and a block that is not found is\n" +
-			"unavailable rather than gone, until `holdall metadata release`. Blocks put after the\nbackup was taken are not known to it; `metadata rebuild` finds them.",
-		Example: "  mv holdall-data/metadata holdall-data/metadata.old\n  holdall metadata restore cell.tar --data holdall-data",
-		Args:    cobra.ExactArgs(1),
-	}
-	settings := c.addSettings(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		cfg, err := c.load(settings)
-		if err != nil {
-			return err
-		}
-		dir, err := os.MkdirTemp("", "holdall-restore-*")
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		if err := unpack(args[0], dir); err != nil {
-			return err
-		}
-		cell, err := node.RestoreMetadata(cmd.Context(), cfg, dir, c.quiet())
-		if err != nil {
-			return err
-		}
-		return c.emit(map[string]any{"cell": cell.ID, "incarnation": cell.Incarnation, "blocks": cell.Blocks, "quarantine": cell.Quarantine}, func(w io.Writer) {
-			fmt.Fprintf(w, "restored cell %v with %s blocks, incarnation %d, in quarantine\nnext: holdall serve, look at what is there, then holdall metadata release\n", cell.ID, count(cell.Blocks), cell.Incarnation)
-		})
-	}
-	return cmd
-}
-
-// unpack unpacks a backup's tar file into dir. Names that lead out of dir are
-// refused by os.Root.
-func unpack(file, dir string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for archive := tar.NewReader(f); ; {
-		h, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%s is not a backup, or not a whole one: %v: %w", file, err, holdall.ErrCorrupt)
-		}
-		switch h.Typeflag {
-		case tar.TypeDir:
-			err = root.MkdirAll(filepath.Clean(h.Name), 0o755)
-		case tar.TypeReg:
-			err = unpackFile(root, h.Name, archive)
-		default:
-			err = fmt.Errorf("has an entry %q of type %c: %w", h.Name, h.Typeflag, holdall.ErrCorrupt)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-}
-
-func unpackFile(root *os.Root, name string, from io.Reader) error {
-	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	f, err := root.Create(name)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, from)
-	return errors.Join(err, f.Close())
 }
 
 const rebuildLong = `Makes the metadata of a stopped cell anew from its disks alone, which are only read.
@@ -229,7 +147,7 @@ func (s *steps) end() {
 func (c *cli) metadataRelease() *cobra.Command {
 	return c.remoteCommand(&cobra.Command{
 		Use:     "release",
-		Short:   "End the quarantine that follows restore and rebuild",
+		Short:   "End the quarantine that follows a rebuild",
 		Long:    "From then on a block that is not found is gone, trash is purged and dead volumes\nare freed. Do this when you have seen that what came back is what you expect.",
 		Example: "  holdall metadata release",
 		Args:    cobra.NoArgs,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,26 +134,4 @@ func (n *Node) openOffline(ctx context.Context) ([]metadata.Disk, error) {
 		return nil, fmt.Errorf("no disk of a cell was found in %s; name the disks with --disk: %w", n.dir.path, holdall.ErrNotFound)
 	}
 	return rows, nil
-}
-
-// RestoreMetadata makes the metadata of a data directory what a backup, a
-// directory that was unpacked, says. No server may run on it. The cell is in
-// quarantine afterwards.
-func RestoreMetadata(ctx context.Context, cfg *config.Config, from string, log *slog.Logger) (cell metadata.Cell, err error) {
-	dir, err := LockDataDir(cfg.Data, true)
-	if err != nil {
-		return cell, err
-	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
-	if dir.hasMetadata() {
-		return cell, fmt.Errorf("%s holds metadata, which a restore would replace; move it away first if it is lost for good (mv %s %s.old): %w", dir.metadata(), dir.metadata(), dir.metadata(), holdall.ErrRefused)
-	}
-	cell, err = metadata.Restore(ctx, from, metadata.Config{Dir: dir.metadata(), NodeID: cfg.Node, Logger: log, CacheBytes: cfg.Split().Pebble})
-	if err != nil {
-		return cell, err
-	}
-	if marked, complete, err := dir.cell(); err != nil || complete && marked != cell.ID {
-		return cell, errors.Join(err, fmt.Errorf("the backup is of cell %v, data directory %s is of cell %v: %w", cell.ID, dir.path, marked, holdall.ErrRefused), os.RemoveAll(dir.metadata()))
-	}
-	return cell, dir.setCell(cell.ID)
 }

@@ -65,7 +65,7 @@ func (g getter) Stat(ctx context.Context, ns holdall.NamespaceID, id holdall.Blo
 }
 
 // doubt turns "not found" into "unavailable" while the cell is in quarantine:
-// metadata that was restored or rebuilt proves nothing by not knowing a block.
+// metadata that was rebuilt proves nothing by not knowing a block.
 func (n *Node) doubt(err error) error {
 	if !errors.Is(err, holdall.ErrNotFound) {
 		return err

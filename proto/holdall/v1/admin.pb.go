@@ -71,8 +71,8 @@ type CellStatusResponse struct {
 	Cell           string                     `protobuf:"bytes,2,opt,name=cell,proto3" json:"cell,omitempty"`                              // 32 hex digits
 	Version        string                     `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`                        // of the server
 	Started        *timestamppb.Timestamp     `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`                        // the server process
-	Incarnation    uint32                     `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`               // raised by every restore and rebuild
-	Quarantine     bool                       `protobuf:"varint,6,opt,name=quarantine,proto3" json:"quarantine,omitempty"`                 // after restore or rebuild, until ReleaseMetadata
+	Incarnation    uint32                     `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`               // raised by every rebuild
+	Quarantine     bool                       `protobuf:"varint,6,opt,name=quarantine,proto3" json:"quarantine,omitempty"`                 // after a rebuild, until ReleaseMetadata
 	RaftIndex      uint64                     `protobuf:"varint,7,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`  // last applied
 	Scheme         string                     `protobuf:"bytes,8,opt,name=scheme,proto3" json:"scheme,omitempty"`                          // of new volumes
 	Domain         string                     `protobuf:"bytes,9,opt,name=domain,proto3" json:"domain,omitempty"`                          // what a volume's members may not share

@@ -73,7 +73,7 @@ type AdminServiceClient interface {
 	BackupMetadata(ctx context.Context, in *BackupMetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupMetadataResponse], error)
 	// DumpMetadata streams every row as JSON lines, of one moment.
 	DumpMetadata(ctx context.Context, in *DumpMetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DumpMetadataResponse], error)
-	// ReleaseMetadata ends the quarantine that follows restore and rebuild.
+	// ReleaseMetadata ends the quarantine that follows a rebuild.
 	ReleaseMetadata(ctx context.Context, in *ReleaseMetadataRequest, opts ...grpc.CallOption) (*ReleaseMetadataResponse, error)
 	// ProcessStats tells what the server process used since it began.
 	ProcessStats(ctx context.Context, in *ProcessStatsRequest, opts ...grpc.CallOption) (*ProcessStatsResponse, error)
@@ -285,7 +285,7 @@ type AdminServiceServer interface {
 	BackupMetadata(*BackupMetadataRequest, grpc.ServerStreamingServer[BackupMetadataResponse]) error
 	// DumpMetadata streams every row as JSON lines, of one moment.
 	DumpMetadata(*DumpMetadataRequest, grpc.ServerStreamingServer[DumpMetadataResponse]) error
-	// ReleaseMetadata ends the quarantine that follows restore and rebuild.
+	// ReleaseMetadata ends the quarantine that follows a rebuild.
 	ReleaseMetadata(context.Context, *ReleaseMetadataRequest) (*ReleaseMetadataResponse, error)
 	// ProcessStats tells what the server process used since it began.
 	ProcessStats(context.Context, *ProcessStatsRequest) (*ProcessStatsResponse, error)
