@@ -20,7 +20,7 @@ var errBenchFoundDifferences = fmt.Errorf("acknowledged blocks were lost or wron
 func (c *cli) benchCommand() *cobra.Command {
 	return noun("bench", "Measure a cell, and what the machine allows", "  holdall bench put --size 4MiB --concurrency 16 --duration 10s --ids /tmp/ids\n  holdall bench limits",
 		c.benchPutCommand(), c.benchGetCommand(), c.benchMixedCommand(), c.benchLimitsCommand(), c.benchServeCommand(),
-		c.benchMetadataCommand())
+		c.benchMetadataCommand(), c.benchIdleCommand())
 }
 
 // benchFlags are the flags that the workloads share.
@@ -145,6 +145,35 @@ func (c *cli) benchMetadataCommand() *cobra.Command {
 		return c.emit(r, func(w io.Writer) {
 			facts(w, "blocks", count(r.Blocks), "state", fmt.Sprintf("%s compacted, %.1f bytes a block", bytesText(int64(r.Bytes)), r.BytesPerBlock),
 				"commits", fmt.Sprintf("%.0f blocks/s", r.CommitsPerS), "lookups", fmt.Sprintf("%.0f /s, %.0f /s a core", r.LookupsPerS, r.LookupsCore))
+		})
+	}
+	return cmd
+}
+
+func (c *cli) benchIdleCommand() *cobra.Command {
+	var idle bench.IdleConfig
+	var size string
+	cmd := &cobra.Command{
+		Use: "idle", Short: "Measure the memory that a full disk takes while nobody uses it", Args: cobra.NoArgs,
+		Example: "  holdall bench idle --disk-size 20TB",
+	}
+	cmd.Flags().StringVar(&size, "disk-size", "20TB", "bytes of a disk; nothing near that is written")
+	cmd.Flags().IntVar(&idle.Disks, "disks", 2, "disks at once")
+	cmd.Flags().StringVar(&idle.Dir, "dir", "", "where to make a scratch directory (default the system's)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if idle.DiskSize, err = config.ParseSize(size); err != nil {
+			return fmt.Errorf("--disk-size: %w", err)
+		}
+		p := c.progress("bench idle", "extents", 0)
+		idle.Progress = p.set
+		r, err := bench.Idle(cmd.Context(), idle)
+		p.finish()
+		if err != nil {
+			return err
+		}
+		return c.emit(r, func(w io.Writer) {
+			facts(w, "disks", fmt.Sprintf("%d of %s", r.Disks, bytesText(r.DiskSize)), "zones", count(int64(r.Zones))+" a disk", "extents", count(int64(r.Extents))+" a disk",
+				"memory", bytesText(r.PerDisk)+" a disk")
 		})
 	}
 	return cmd
