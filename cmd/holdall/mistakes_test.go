@@ -97,3 +97,28 @@ func TestForeignAndDoubledDisksAreLeftAlone(t *testing.T) {
 	}
 	blocks.check("with every disk back")
 }
+
+func TestADiskNamedLaterIsSaidHowToBeAdded(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	flags := []string{}
+	for range 3 {
+		flags = append(flags, "--disk", t.TempDir())
+	}
+	s := serve(t, data, flags...)
+	s.stop()
+	later := t.TempDir()
+	flags = append(flags, "--disk", later)
+	s = serve(t, data, flags...)
+	if !strings.Contains(s.ready, "disks=3 scheme=rep-3") {
+		t.Errorf("a disk that was never added is used: %s", s.ready)
+	}
+	if out := must(t, "cell", "status"); !strings.Contains(out, later) || !strings.Contains(out, "holdall disk add") {
+		t.Errorf("cell status does not say how the disk is added:\n%s", out)
+	}
+	must(t, "disk", "add", later)
+	s.stop()
+	s = serve(t, data, flags...)
+	if !strings.Contains(s.ready, "disks=4 ") {
+		t.Errorf("after disk add: %s", s.ready)
+	}
+}

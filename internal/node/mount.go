@@ -40,10 +40,7 @@ func (n *Node) mountAll(ctx context.Context, list []found) error {
 			mounted[f.slot.id] = true
 			continue
 		}
-		n.mu.Lock()
-		f.slot.problem = f.err.Error()
-		n.mu.Unlock()
-		n.log.Error("disk cannot be used", "path", f.slot.Path, "err", f.err)
+		n.reportProblem(f.slot, f.err)
 	}
 	return n.failMissing(ctx, rows, mounted, list)
 }

@@ -125,11 +125,12 @@ func (n *Node) remount(ctx context.Context, s *slot) error {
 
 // reportProblem logs why a disk cannot be used, once for each reason.
 func (n *Node) reportProblem(s *slot, err error) {
+	why := explainMissing(err)
 	n.mu.Lock()
-	known := s.problem == err.Error()
-	s.problem = err.Error()
+	known := s.problem == why
+	s.problem = why
 	n.mu.Unlock()
 	if !known {
-		n.log.Error("disk cannot be used", "path", s.Path, "err", err)
+		n.log.Error("disk cannot be used", "path", s.Path, "reason", why, "err", err)
 	}
 }
