@@ -304,6 +304,44 @@ func TestRebuildListsWhatIsYoungerThanTheJournal(t *testing.T) {
 	}
 }
 
+// A member whose extent is nowhere is named, unless the journal says that its
+// volume was freed.
+func TestSurveyNamesMembersThatAreNowhere(t *testing.T) {
+	h := newHistory(t)
+	cell, err := h.Store.Cell()
+	h.must(err)
+	missing := func() []string {
+		t.Helper()
+		s, err := upkeep.Look(t.Context(), h.Server, cell.ID, h.Pool, nil)
+		h.must(err)
+		return s.Missing()
+	}
+	h.put(0)
+	h.delete(0)
+	h.sealAll()
+	dead := h.where(0).Location.Volume
+	if got := missing(); len(got) > 0 {
+		t.Errorf("all disks are there, missing %q", got)
+	}
+	h.Advance(sim.Retention + time.Hour)
+	_, err = h.Store.Purge(t.Context(), []metadata.BlockKey{{Namespace: holdall.DefaultNamespace, ID: blockID(0)}})
+	h.must(err)
+	v, err := h.Store.Volume(dead)
+	h.must(err)
+	_, err = h.Store.FreeVolume(t.Context(), dead, v.Epoch)
+	h.must(err)
+	e := v.Extent(1)
+	h.must(h.Server.Trash(t.Context(), v.Members[1].Disk, e))
+	h.must(h.Server.Free(t.Context(), v.Members[1].Disk, e))
+	if got, want := missing(), fmt.Sprintf("member 1 of volume %v", dead); len(got) != 1 || got[0] != want {
+		t.Errorf("missing %q, want %q: nothing on disks says that it was freed", got, want)
+	}
+	h.flush()
+	if got := missing(); len(got) > 0 {
+		t.Errorf("missing %q of a volume that the journal says was freed", got)
+	}
+}
+
 // lossy hides a record of every member from readers.
 type lossy struct {
 	*volume.Server

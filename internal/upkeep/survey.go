@@ -27,6 +27,8 @@ type Survey struct {
 	Volumes     []*FoundVolume
 	Problems    []string // what could not be read, for people
 
+	unlisted []string // problems: disks that are here and do not say what they hold
+
 	changes []metadata.Change // in order, each once
 	gaps    bool              // the journal lacks changes
 	solid   int               // index in changes: from there to the last none is lacking
@@ -44,6 +46,7 @@ type FoundVolume struct {
 	sealed          bool
 	freed           bool   // an extent is in trash: metadata had said that it is dead
 	partial         bool   // members are on no disk that is here
+	written         bool   // a record of some member is here
 	last            uint64 // of a sealed volume, by a footer
 	stripes         map[uint64]*holdall.Stripe
 }
@@ -99,6 +102,7 @@ func (s *Survey) extents(ctx context.Context) ([]volume.ExtentInfo, error) {
 	for i, err := range errs {
 		if err != nil {
 			s.problem("disk %v (%s): its extents cannot be listed: %v", disks[i].ID, disks[i].Path, err)
+			s.unlisted = append(s.unlisted, s.Problems[len(s.Problems)-1])
 		}
 	}
 	return slices.Concat(lists...), ctx.Err()
@@ -154,9 +158,9 @@ func compare[T ~uint32 | ~uint64](a, b T) int {
 // nameMissing gives members whose extent was not found the epoch of the others:
 // their disk may come back, but which it is no byte here tells.
 func (s *Survey) nameMissing(v *FoundVolume) {
-	missing, written := 0, false
+	missing := 0
 	for m := range v.Members {
-		written = written || v.ends[m] > 0
+		v.written = v.written || v.ends[m] > 0
 		if v.ends[m] < 0 {
 			missing++
 			for o := range v.Members {
@@ -165,9 +169,34 @@ func (s *Survey) nameMissing(v *FoundVolume) {
 		}
 	}
 	v.partial = missing > 0
-	if missing > 0 && written { // else it was being made: no block is missed
+	if missing > 0 && v.written { // else it was being made: no block is missed
 		s.problem("volume %v: %d of its %d members are on no disk that is here", v.ID, missing, len(v.Members))
 	}
+}
+
+// Missing names the members that are on no disk that is here and can be read.
+// Metadata made without their disks could never take these up again. Volumes that
+// were being made, or given up, lack extents also where no disk is missing: they
+// are left out.
+func (s *Survey) Missing() []string {
+	freed := map[holdall.VolumeID]bool{}
+	for i := range s.changes {
+		if s.changes[i].Kind == metadata.ChangeFree {
+			freed[s.changes[i].Volume] = true
+		}
+	}
+	list := slices.Clone(s.unlisted)
+	for _, v := range s.Volumes {
+		if !v.written || v.freed || freed[v.ID] {
+			continue
+		}
+		for m, end := range v.ends {
+			if end < 0 {
+				list = append(list, fmt.Sprintf("member %d of volume %v", m, v.ID))
+			}
+		}
+	}
+	return list
 }
 
 // maxTables is how many volumes' tables are kept: a cell writes to a few at a
