@@ -259,7 +259,17 @@ func TestMetadataIsRebuiltFromDisksAlone(t *testing.T) {
 	}
 	// A disk is gone too: what its packs listed is rebuilt.
 	move(t, diskPath(data, 2), filepath.Join(data, "away-2"))
-	must(t, "metadata", "rebuild", "--from-disks", "--data", data)
+	former := filepath.Join(data, "rebuild.jsonl")
+	if err := os.WriteFile(former, []byte("former\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := command(t, nil, "metadata", "rebuild", "--from-disks", "--data", data); r.code != exitRefused || !strings.Contains(r.err, "member ") || !strings.Contains(r.err, "--without-missing-disks") {
+		t.Errorf("rebuild without a disk: exit %d, %s", r.code, r.err)
+	}
+	if list, err := os.ReadFile(former); err != nil || string(list) != "former\n" {
+		t.Errorf("a refused rebuild made of the former one's list: %q, %v", list, err)
+	}
+	must(t, "metadata", "rebuild", "--from-disks", "--without-missing-disks", "--data", data)
 	move(t, filepath.Join(data, "away-2"), diskPath(data, 2))
 	list, err := os.ReadFile(filepath.Join(data, "rebuild.jsonl"))
 	if err != nil {

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/client"
+	"github.com/holdall/holdall/internal/config"
 	"github.com/holdall/holdall/internal/node"
+	"github.com/holdall/holdall/internal/upkeep"
+	"github.com/holdall/holdall/metadata"
 )
 
 func (c *cli) metadataCommand() *cobra.Command {
@@ -77,13 +79,17 @@ func (b backupOf) WriteTo(w io.Writer) (int64, error) {
 const rebuildLong = `Makes the metadata of a stopped cell anew from its disks alone, which are only read.
 The data directory must hold no metadata: move it away first.
 
+Every disk of the cell must be there, once: the new metadata would not know one that is
+missing, and it could never come back. When one is lost for good, say so with
+--without-missing-disks.
+
 Stripes and changes are replayed in the order of the change journal. What is younger
 than the journal's last block (at most a minute), and what the journal cannot place, is
 listed, one JSON line each, in the file --list. The cell is in quarantine afterwards:
 serve it, look at what is there, then run ` + "`holdall metadata release`."
 
 func (c *cli) metadataRebuild() *cobra.Command {
-	var fromDisks bool
+	var fromDisks, without bool
 	var list string
 	cmd := &cobra.Command{
 		Use:     "rebuild --from-disks",
@@ -94,8 +100,9 @@ func (c *cli) metadataRebuild() *cobra.Command {
 	}
 	settings := c.addSettings(cmd.Flags())
 	cmd.Flags().BoolVar(&fromDisks, "from-disks", false, "say that this is meant")
+	cmd.Flags().BoolVar(&without, "without-missing-disks", false, "go on without disks that are not there: they can never come back")
 	cmd.Flags().StringVar(&list, "list", "", "file for what could not be placed (default DATA/rebuild.jsonl)")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !fromDisks {
 			return fmt.Errorf("say --from-disks to rebuild from the disks: %w", holdall.ErrInvalid)
 		}
@@ -106,20 +113,39 @@ func (c *cli) metadataRebuild() *cobra.Command {
 		if list == "" {
 			list = filepath.Join(cfg.Data, "rebuild.jsonl")
 		}
-		f, err := os.Create(list)
-		if err != nil {
+		bars := &steps{c: c}
+		run := &rebuildRun{ctx: cmd.Context(), cfg: cfg, options: node.RebuildOptions{Logger: c.quiet(), Progress: bars.show, WithoutMissing: without}}
+		err = writeFile(list, run)
+		bars.end()
+		if err != nil && !run.begun {
 			return withNext(err, "give --data the directory of the cell, or --list another file")
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		bars := &steps{c: c}
-		report, cell, err := node.RebuildMetadata(cmd.Context(), cfg, node.RebuildOptions{Logger: c.quiet(), List: f, Progress: bars.show})
-		bars.end()
 		if err != nil {
 			return err
 		}
+		report, cell := run.report, run.cell
 		return c.emit(rebuildFacts(&report, &cell, list), func(w io.Writer) { printRebuild(w, &report, &cell, list) })
 	}
 	return cmd
+}
+
+// rebuildRun is a rebuild that can be written once, as its list. A list of before
+// stays until the rebuild is done.
+type rebuildRun struct {
+	ctx     context.Context
+	cfg     *config.Config
+	options node.RebuildOptions
+
+	begun  bool
+	report upkeep.Report
+	cell   metadata.Cell
+}
+
+// WriteTo rebuilds, and writes what could not be placed.
+func (r *rebuildRun) WriteTo(w io.Writer) (_ int64, err error) {
+	r.begun, r.options.List = true, w
+	r.report, r.cell, err = node.RebuildMetadata(r.ctx, r.cfg, r.options)
+	return 0, err
 }
 
 // steps shows one progress bar after another.
