@@ -37,6 +37,7 @@ type view struct {
 	sealed bool
 	end    int64 // of whole records
 	tail   int64 // of all that was written
+	unread bool  // the index may lack records: the device failed reads of it
 	footer int64
 	size   uint32   // of the footer
 	zones  []uint32 // shared, never changed in place
@@ -56,7 +57,7 @@ func (d *Disk) viewLocked(e *extent) *view {
 	v := &view{id: e.id, scheme: e.scheme, sealed: e.sealed, zones: e.zones, footer: e.footer, size: e.footerSize, end: e.endLocked()}
 	v.tail = v.end
 	if !e.sealed {
-		v.tail = e.open.tail
+		v.tail, v.unread = e.open.tail, e.open.unread
 	}
 	for _, z := range e.zones {
 		v.gens = append(v.gens, d.cat.generation(z))

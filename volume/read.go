@@ -162,6 +162,9 @@ func (d *Disk) ReadChecked(ctx context.Context, id holdall.ExtentID, rec int64, 
 	defer unpin()
 	first, last := off/ChunkSize, chunks(uint32(off+n))
 	end := v.end
+	if v.unread {
+		end, _ = d.extentBytes(v) // records that the index lacks may be there: their headers tell
+	}
 	read := func(at int64, size int) (*buffer.Buffer, error) {
 		if at+int64(size) > end {
 			return nil, malformed("disk %v: extent %v ends at %d, asked for record %d up to %d", d.ident.Disk, id, end, rec, at+int64(size))

@@ -423,6 +423,11 @@ func (r *rebuilding) verdict(err error) error {
 	disks := r.g.health.disks()
 	n := len(r.stripe.Shards)
 	lost := make([]bool, n)
+	for i, why := range r.faults {
+		if why != nil {
+			err = fmt.Errorf("%w; shard %d: %v", err, i, why)
+		}
+	}
 	for i, p := range r.stripe.Shards {
 		if p.Length == 0 {
 			continue
