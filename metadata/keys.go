@@ -46,9 +46,6 @@ var (
 	keyProgress = [2]byte{prefixSystem, 's'}
 )
 
-// maxKeySize bounds every key: that of trash is the longest.
-const maxKeySize = 1 + 8 + 5 + 32
-
 func appendBlockKey(dst []byte, ns holdall.NamespaceID, id *holdall.BlockID) []byte {
 	return append(putUvarint(append(dst, prefixBlock), uint64(ns)), id[:]...)
 }

@@ -108,7 +108,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 	cache := pebble.NewCache(int64(setting(b, "HOLDALL_METADATA_CACHE", DefaultCacheBytes)))
 	defer cache.Unref()
-	db, err := pebble.Open(dir, stateOptions(vfs.Default, cache, &fatality{logger: slog.New(slog.DiscardHandler)}))
+	db, err := pebble.Open(dir, stateOptions(vfs.Default, cache, newFatality(nil, slog.New(slog.DiscardHandler))))
 	if err != nil {
 		b.Fatal(err)
 	}
