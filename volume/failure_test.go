@@ -217,9 +217,7 @@ func TestWatchNoticesWithoutTraffic(t *testing.T) {
 	dev.Detach()
 	<-failed
 	dev.Heal()
-	for d.Status().Gone { // the watch looks again every millisecond
-		time.Sleep(time.Millisecond)
-	}
+	until(t, func() bool { return !d.Status().Gone }) // the watch looks again every millisecond
 	v, err := d.Read(context.Background(), l.id, 4096, 10)
 	if err != nil {
 		t.Fatalf("read of a directory that came back: %v", err)
@@ -306,15 +304,13 @@ func TestQueuedAppendEndsWithItsDeadline(t *testing.T) {
 	_, dev := memory(faultdisk.Config{})
 	r := newRig(t, dev, volume.DiskConfig{})
 	l, other := r.create(7, 0), r.create(8, 0)
-	until := make(chan struct{})
-	stall := dev.Inject(faultdisk.Fault{Op: faultdisk.OpAppend, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: until})
+	held := make(chan struct{})
+	stall := dev.Inject(faultdisk.Fault{Op: faultdisk.OpAppend, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: held})
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan error, 1)
 	a, rec := l.next(5000)
 	go func() { first <- r.disk.Append(ctx, a) }()
-	for stall.Hits() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, func() bool { return stall.Hits() > 0 })
 	b, _ := other.next(5000)
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
@@ -328,7 +324,7 @@ func TestQueuedAppendEndsWithItsDeadline(t *testing.T) {
 		t.Fatalf("the append that the disk is at returned early: %v", err)
 	default:
 	}
-	close(until)
+	close(held)
 	if err := <-first; err != nil {
 		t.Fatalf("the append that the disk was at: %v", err)
 	}
@@ -347,8 +343,8 @@ func TestReadEndsWithItsDeadline(t *testing.T) {
 	l := r.create(7, 0)
 	l.mustAppend(5000)
 	lent := r.pool.Lent()
-	until := make(chan struct{})
-	dev.Inject(faultdisk.Fault{Op: faultdisk.OpRead, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: until})
+	held := make(chan struct{})
+	dev.Inject(faultdisk.Fault{Op: faultdisk.OpRead, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: held})
 	for range 2 { // the second waits for the only place
 		short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 		if _, err := r.disk.Read(short, l.id, 4096, 100); !errors.Is(err, holdall.ErrUnavailable) {
@@ -356,7 +352,7 @@ func TestReadEndsWithItsDeadline(t *testing.T) {
 		}
 		stop()
 	}
-	close(until)
+	close(held)
 	l.check()
 	_ = r.disk.Close()
 	if got := r.pool.Lent(); got >= lent {
@@ -376,29 +372,39 @@ func TestZonesOfAnInterruptedFreeAreReset(t *testing.T) {
 	if err := r.disk.Trash(ctx, l.id); err != nil {
 		t.Fatal(err)
 	}
-	until := make(chan struct{})
-	stall := dev.Inject(faultdisk.Fault{Op: faultdisk.OpReset, Zone: zone, Effect: faultdisk.Hang, Until: until})
+	held := make(chan struct{})
+	stall := dev.Inject(faultdisk.Fault{Op: faultdisk.OpReset, Zone: zone, Effect: faultdisk.Hang, Until: held})
 	short, cancel := context.WithCancel(ctx)
 	done := make(chan error)
 	go func() { done <- r.disk.Free(short, l.id) }()
-	for stall.Hits() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, func() bool { return stall.Hits() > 0 })
 	cancel()
 	if err := <-done; !errors.Is(err, holdall.ErrUnavailable) {
 		t.Fatalf("free that the disk stalls on: %v, want ErrUnavailable", err)
 	}
 	old := r.disk
 	_, dev = r.kill(array)
-	close(until)
+	close(held)
 	_ = old.Close()
-	for {
-		if at, _ := dev.WritePointer(zone); at == 0 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	until(t, func() bool {
+		at, _ := dev.WritePointer(zone)
+		return at == 0
+	})
 	if err := r.disk.Free(ctx, l.id); err != nil {
 		t.Fatalf("free of what is gone: %v", err)
+	}
+}
+
+// until waits for what another goroutine brings about.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-t.Context().Done():
+			t.Fatal("the test ended first")
+		}
 	}
 }

@@ -62,7 +62,7 @@ func TestFenceTellsTornFromCorrupt(t *testing.T) {
 	} {
 		for _, b := range backends {
 			t.Run(x.name+", "+b.name, func(t *testing.T) {
-				r, l := damaged(t, b.cfg, x.committed, n, int(size)-volume.DirectorySize(1), x.damage)
+				r, l := damaged(t, b.cfg, x.committed, [2]int{n, int(size) - volume.DirectorySize(1)}, x.damage)
 				l.fence(expectTorn(b.cfg, x.want, x.name))
 				if x.want == volume.ExtentOpen {
 					l.mustAppend(100)
@@ -75,9 +75,10 @@ func TestFenceTellsTornFromCorrupt(t *testing.T) {
 	}
 }
 
-// damaged writes n records to an extent, notes the first as committed, damages
-// the disk while nobody has it open, and opens it again.
-func damaged(t *testing.T, cfg faultdisk.Config, committed, n, size int, damage func(*faultdisk.Disk, int)) (*rig, *log) {
+// damaged writes records, so many of so many bytes, to an extent, notes the first
+// as committed, damages the disk while nobody has it open, and opens it again.
+func damaged(t *testing.T, cfg faultdisk.Config, committed int, records [2]int, damage func(*faultdisk.Disk, int)) (*rig, *log) {
+	n, size := records[0], records[1]
 	array, dev := memory(cfg)
 	r := newRig(t, dev, volume.DiskConfig{})
 	l := r.create(7, 1)

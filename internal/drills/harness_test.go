@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -247,29 +245,6 @@ func (c *cell) json(v any, args ...string) {
 	if err := json.Unmarshal([]byte(out), v); err != nil {
 		c.t.Fatalf("holdall %s: %v in\n%s", strings.Join(args, " "), err, out)
 	}
-}
-
-// metric returns the sum of a metric over its labels, from /metrics.
-func (c *cell) metric(name string) float64 {
-	c.t.Helper()
-	resp, err := http.Get("http://" + c.http + "/metrics")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	out, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	var sum float64
-	line := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + `(?:\{[^}]*\})? (\S+)$`)
-	for _, m := range line.FindAllSubmatch(out, -1) {
-		var v float64
-		if _, err := fmt.Sscan(string(m[1]), &v); err == nil {
-			sum += v
-		}
-	}
-	return sum
 }
 
 // eventually waits until ok says so, and fails the test with what after limit.
