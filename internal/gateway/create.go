@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/metadata"
@@ -104,13 +105,26 @@ func (g *Gateway) place() (placement.Choice, error) {
 		}
 		members = append(members, ids)
 	}
-	probation := g.health.onProbation()
-	if len(probation) > g.cfg.Scheme.Tolerance() {
-		// So many disks are not slow at the same time: something else was.
-		clear(probation)
-	}
 	r := placement.Request{Scheme: g.cfg.Scheme, Level: g.cfg.Domain, Volumes: members, Need: 2 * g.cfg.ExtentLimit,
 		Seed: g.cfg.Seed + g.placements.Add(1)}
+	probation := g.health.onProbation()
+	// More disks than a stripe may lose are not slow at the same time: something
+	// else was.
+	if len(probation) > 0 && len(probation) <= g.cfg.Scheme.Tolerance() {
+		r.Disks = g.candidates(promised, probation)
+		if choice, err := placement.Pick(r); err == nil {
+			return choice, nil
+		}
+		// A slow disk is better than none.
+	}
+	r.Disks = g.candidates(promised, nil)
+	return placement.Pick(r)
+}
+
+// candidates lists the disks of the cell for placement, with the reason why not
+// to use each that is out of use or on probation.
+func (g *Gateway) candidates(promised map[holdall.DiskID]int64, probation map[holdall.DiskID]time.Time) []placement.Disk {
+	var disks []placement.Disk
 	for id, d := range g.health.look(g.cfg.Now()) {
 		p := placement.Disk{ID: id, Domain: d.domain, State: d.state, Reason: d.reason,
 			Free: d.status.Free() - promised[id], OpenZones: d.status.OpenZones, MaxOpen: d.status.MaxOpen}
@@ -122,7 +136,7 @@ func (g *Gateway) place() (placement.Choice, error) {
 		case slow:
 			p.Reason = "was late or failed a write; used again from " + until.Format("15:04:05")
 		}
-		r.Disks = append(r.Disks, p)
+		disks = append(disks, p)
 	}
-	return placement.Pick(r)
+	return disks
 }

@@ -130,7 +130,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 
 // closeGrace is how long Close waits for goroutines once it has given up what
 // was in flight: one that hangs in a device must not hang the process.
-const closeGrace = time.Second
+const closeGrace = 5 * time.Second
 
 // Close refuses new calls, finishes what is in flight, and returns when no
 // goroutine of the Gateway is left. When ctx ends first, what is in flight is

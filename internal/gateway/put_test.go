@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -262,14 +263,12 @@ func TestPutsGoOnAtTheWidestSchemeThatFits(t *testing.T) {
 	c := newCell(t, sim.Config{})
 	lost := 0
 	for _, want := range []string{"rs-6-3", "rs-5-3", "rs-4-3", "rs-3-3", "rs-2-3", "rs-1-3"} {
-		c.putMany(8, 10_000)
-		found := false
-		for _, v := range c.Gateway.Status().Volumes {
-			found = found || v.Scheme.String() == want
-		}
-		if !found {
-			t.Errorf("%d disks gone: volumes %+v, want one of %s", lost, c.Gateway.Status().Volumes, want)
-		}
+		// A stripe that happens to have no shard on the lost disk goes where the
+		// others went.
+		c.waitFor("a volume of "+want, func() bool {
+			c.putMany(8, 10_000)
+			return slices.ContainsFunc(c.Gateway.Status().Volumes, func(v gateway.OpenVolume) bool { return v.Scheme.String() == want })
+		})
 		c.Array.Disk(lost).Unplug()
 		lost++
 	}
@@ -428,4 +427,32 @@ func TestSystemBlocksHaveVolumesOfTheirOwn(t *testing.T) {
 	if _, err := c.get(holdall.HashBlock(data)); !errors.Is(err, holdall.ErrNotFound) {
 		t.Errorf("a system block through a user's namespace: %v", err)
 	}
+}
+
+func TestProbationNeverStopsPuts(t *testing.T) {
+	c := newCell(t, tune(func(cfg *gateway.Config) {
+		cfg.AppendTimeoutMin, cfg.AppendTimeoutMax = 50*time.Millisecond, 100*time.Millisecond
+	}))
+	c.put(1000)
+	for i := range 3 { // gone for good
+		c.Array.Disk(i).Unplug()
+	}
+	c.putMany(12, 10_000)
+	release := make(chan struct{})
+	for i := 3; i < 6; i++ { // late once
+		c.Array.Disk(i).Inject(faultdisk.Fault{Op: faultdisk.OpSync, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: release})
+	}
+	var wg sync.WaitGroup
+	for range 12 {
+		data := c.bytes(10_000)
+		// Until the disks come back none may be left to write to.
+		wg.Go(func() { _, _ = c.tryPut(t.Context(), data) })
+	}
+	c.waitFor("disks on probation", func() bool { return len(c.Gateway.Status().Probation) > 0 })
+	close(release)
+	wg.Wait()
+	for range 3 {
+		c.putMany(12, 10_000) // three gone, up to three on probation
+	}
+	c.check()
 }

@@ -51,6 +51,7 @@ type Cell struct {
 	ids    []holdall.DiskID // by place in the Array
 	ahead  atomic.Int64     // nanoseconds that the cell's clock is ahead of the real one
 	failed chan failure
+	died   error          // what the last process that was killed said when it ended
 	watch  sync.WaitGroup // the goroutine that tells metadata of failed disks
 }
 
@@ -243,7 +244,7 @@ func (c *Cell) Stop() error {
 	defer cancel()
 	err := c.stop(ctx)
 	if lent := c.Pool.Lent(); lent != 0 {
-		err = errors.Join(err, fmt.Errorf("sim: %d bytes of buffers were not released", lent))
+		err = errors.Join(err, fmt.Errorf("sim: %d bytes of buffers were not released; the last process that died: %v", lent, c.died))
 	}
 	return err
 }
@@ -278,7 +279,7 @@ func (c *Cell) Crash(r *rand.Rand) (faultdisk.Crash, error) {
 func (c *Cell) goOn(next *faultdisk.Array, fs *vfs.MemFS) error {
 	dead, cancel := context.WithCancel(context.Background())
 	cancel()
-	_ = c.stop(dead) // of a process that is dead: its errors are nobody's
+	c.died = c.stop(dead)
 	c.Array, c.fs = next, fs
 	return c.start(false)
 }
