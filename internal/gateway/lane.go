@@ -100,11 +100,11 @@ func (l *lane) cut() (wait time.Duration, finished bool) {
 	defer l.mu.Unlock()
 	closing := l.g.isClosing()
 	for l.writing < l.max {
-		inFlight := 0
+		arriving, writing := 0, 0
 		if !closing && !l.system {
-			inFlight = l.g.arrivals.count() + l.puts
+			arriving, writing = l.g.arrivals.count(), l.puts
 		}
-		d, some := l.packer.Wait(l.g.cfg.Now(), inFlight)
+		d, some := l.packer.Wait(l.g.cfg.Now(), arriving, writing)
 		if !some {
 			l.closed = closing
 			return time.Hour, closing
