@@ -128,9 +128,8 @@ func (m *model) step() {
 	})
 }
 
-// inFlight counts the puts that do not wait in the packer.
-func (m *model) inFlight() int {
-	n := len(m.sending)
+// beingWritten counts the puts whose stripes are being written.
+func (m *model) beingWritten() (n int) {
 	for _, w := range m.writing {
 		n += len(w.clients)
 	}
@@ -141,7 +140,7 @@ func (m *model) inFlight() int {
 func (m *model) cut() {
 	m.timer = time.Time{}
 	for len(m.writing) < m.volumes {
-		wait, some := m.packer.Wait(m.now, m.inFlight())
+		wait, some := m.packer.Wait(m.now, len(m.sending), m.beingWritten())
 		if !some {
 			return
 		}

@@ -11,7 +11,7 @@
 // gave has passed. While Wait answers zero, call Cut and write the stripe:
 //
 //	for {
-//		d, some := p.Wait(now, inFlight)
+//		d, some := p.Wait(now, arriving, writing)
 //		if !some { /* stop the timer */ break }
 //		if d > 0 { /* set the timer to d */ break }
 //		write(p.Cut())
@@ -101,25 +101,34 @@ func (p *Packer[T]) Len() int { return len(p.waiting) }
 // Wait returns how long from now the next stripe is to wait for more blocks;
 // zero means that it is due. The second result is false when nothing waits.
 //
-// inFlight is the number of puts in flight besides those that wait here: the ones
-// whose bytes have begun to come and are being received or hashed, and the ones
-// whose stripes are being written, because who has been answered often sends the
-// next (docs/decisions/0001-packer-waits-for-writes.md has what that saves).
-// Leave out the ones that have stalled and those that have yet to send a byte,
-// for everybody would wait for them.
+// arriving and writing are the numbers of puts in flight besides those that wait
+// here: the ones whose bytes have begun to come and are being received or hashed,
+// and the ones whose stripes are being written, because who has been answered
+// often sends the next (docs/decisions/0001-packer-waits-for-writes.md has what
+// that saves). Leave out the ones that have stalled and those that have yet to
+// send a byte, for everybody would wait for them.
 //
 // A stripe waits only while others are in flight, counted from the arrival of its
 // oldest block, no longer than k full packs take to arrive at the present rate,
-// and at most MaxWait. A full stripe does not wait.
-func (p *Packer[T]) Wait(now time.Time, inFlight int) (time.Duration, bool) {
+// and at most MaxWait. A full stripe does not wait, and one that is even enough
+// to cost little more than the ideal waits only for what is arriving.
+func (p *Packer[T]) Wait(now time.Time, arriving, writing int) (time.Duration, bool) {
 	if len(p.waiting) == 0 {
 		return 0, false
 	}
-	if p.closed || inFlight <= 0 {
+	if p.closed || arriving <= 0 && (writing <= 0 || p.cheap()) {
 		return 0, true
 	}
 	window := p.rate.timeFor(now, p.k*holdall.MaxBlockSize)
 	return max(0, window-now.Sub(p.waiting[0].arrived)), true
+}
+
+// cheap says that the next stripe, cut now, takes at most 1/16 more than the
+// scheme's ideal: to wait for a write to end would save next to nothing, and
+// leave the disks idle meanwhile.
+func (p *Packer[T]) cheap() bool {
+	ideal := int64(p.next.bytes) * int64(p.k+p.m) / int64(p.k)
+	return p.next.cost(p.m) <= ideal+ideal/16
 }
 
 // Cut takes the next stripe out: 1 to k packs, the largest first, none empty,

@@ -18,9 +18,9 @@ const mib = 1 << 20
 func at(d time.Duration) time.Time { return start.Add(d) }
 
 // wait calls Wait and fails the test unless something waits.
-func wait(t *testing.T, p *Packer[int], now time.Time, inFlight int) time.Duration {
+func wait(t *testing.T, p *Packer[int], now time.Time, arriving int) time.Duration {
 	t.Helper()
-	d, ok := p.Wait(now, inFlight)
+	d, ok := p.Wait(now, arriving, 0)
 	if !ok {
 		t.Fatal("nothing waits")
 	}
@@ -37,7 +37,7 @@ func bytesOf(packs []Pack[int]) []int {
 
 func TestWait(t *testing.T) {
 	p := New[int](rs63)
-	if _, ok := p.Wait(start, 5); ok || p.Cut() != nil {
+	if _, ok := p.Wait(start, 5, 5); ok || p.Cut() != nil {
 		t.Fatal("an empty packer has something to cut")
 	}
 	p.Add(start, 1, mib)
@@ -49,6 +49,35 @@ func TestWait(t *testing.T) {
 	}
 	if d := wait(t, p, at(time.Second), 1); d != 0 {
 		t.Errorf("after its window: waits %v, want 0", d)
+	}
+}
+
+func TestWidthDecidesWhetherAStripeWaitsForWrites(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		blocks int
+		size   int
+		waits  bool
+	}{
+		{"one block", 1, mib, true},
+		{"five packs of six", 5, 4 * mib, true},
+		{"six even packs", 18, 64 << 10, false},
+		{"six packs and a block over", 19, 64 << 10, true},
+		{"headers outweigh the blocks", 60, 1 << 10, true},
+	} {
+		p := New[int](rs63)
+		for i := range c.blocks {
+			p.Add(start, i, c.size)
+		}
+		if d, _ := p.Wait(start, 0, 7); (d > 0) != c.waits {
+			t.Errorf("%s, 7 puts being written: waits %v", c.name, d)
+		}
+		if d, _ := p.Wait(start, 1, 7); d == 0 {
+			t.Errorf("%s, one arriving: does not wait", c.name)
+		}
+		if d, _ := p.Wait(start, 0, 0); d != 0 {
+			t.Errorf("%s, nothing else in flight: waits %v", c.name, d)
+		}
 	}
 }
 
