@@ -28,7 +28,7 @@ const DefaultEndpoint = "127.0.0.1:7420"
 // production.
 type Options struct {
 	Namespace   string        // of all calls; "" = "default"
-	Connections int           // to each endpoint, 1 to 16; 0 = 2: one has one reader and one writer goroutine
+	Connections int           // to each endpoint, 1 to 16; 0 = 4: one has one reader and one writer goroutine
 	Timeout     time.Duration // of a call, retries included, whose context has no deadline; 0 = 10 s
 	Attempts    int           // at most, of a call; 0 = 5
 	TLS         *tls.Config   // nil = plaintext, which only loopback endpoints allow
@@ -47,7 +47,7 @@ func (o Options) Validate() error {
 		faults = append(faults, fmt.Errorf("%s is %v: %s", field, value, rule))
 	}
 	if o.Connections < 0 || o.Connections > 16 {
-		add("Connections", o.Connections, "want 1 to 16, or 0 for 2")
+		add("Connections", o.Connections, "want 1 to 16, or 0 for 4")
 	}
 	if o.Timeout < 0 || o.Timeout > time.Minute {
 		add("Timeout", o.Timeout, "want at most 1m, which is what servers allow, or 0 for 10s")
@@ -63,7 +63,7 @@ func (o Options) Validate() error {
 
 func (o Options) withDefaults() Options {
 	if o.Connections == 0 {
-		o.Connections = 2
+		o.Connections = 4 // a server takes 64 MiB in flight on each: 16 blocks of 4 MiB
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
@@ -80,8 +80,8 @@ func (o Options) withDefaults() Options {
 // Client calls a cell. It is safe for concurrent use.
 type Client struct {
 	options Options
-	conns   []*grpc.ClientConn
-	next    atomic.Uint32 // round robin over conns
+	conns   []*connection
+	next    atomic.Uint32 // where the search for the least used of conns begins
 	budget  budget
 	sleep   func(context.Context, time.Duration) error
 }
@@ -104,7 +104,7 @@ func Dial(options Options, endpoints ...string) (*Client, error) {
 			if err != nil {
 				return nil, errors.Join(err, c.Close())
 			}
-			c.conns = append(c.conns, conn)
+			c.conns = append(c.conns, &connection{ClientConn: conn})
 		}
 	}
 	return c, nil
@@ -171,14 +171,32 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// conn returns the next connection.
-func (c *Client) conn() *grpc.ClientConn {
-	return c.conns[int(c.next.Add(1)%uint32(len(c.conns)))]
+// connection is a connection and the number of unary calls on it.
+type connection struct {
+	*grpc.ClientConn
+	calls atomic.Int32
 }
 
-// call makes a unary call, once, on the next connection.
+// conn returns the connection with the fewest calls, the next one of equals: a
+// server bounds the bytes in flight on each, and turns over its connections one
+// by one.
+func (c *Client) conn() *connection {
+	first := int(c.next.Add(1) % uint32(len(c.conns)))
+	best := c.conns[first]
+	for i := 1; i < len(c.conns); i++ {
+		if other := c.conns[(first+i)%len(c.conns)]; other.calls.Load() < best.calls.Load() {
+			best = other
+		}
+	}
+	return best
+}
+
+// call makes a unary call, once, on the least used connection.
 func (c *Client) call(ctx context.Context, method string, in, out any) error {
-	return FromStatus(c.conn().Invoke(ctx, method, in, out))
+	conn := c.conn()
+	conn.calls.Add(1)
+	defer conn.calls.Add(-1)
+	return FromStatus(conn.Invoke(ctx, method, in, out))
 }
 
 func (c *Client) admin() holdallv1.AdminServiceClient {

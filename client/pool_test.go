@@ -20,3 +20,22 @@ func TestBufferPoolLendsWhatWasAskedFor(t *testing.T) {
 		t.Errorf("after a buffer that is not the pool's came back, Get(2048) lends %d bytes", len(*b))
 	}
 }
+
+func TestCallsGoToTheLeastUsedConnection(t *testing.T) {
+	c := &Client{conns: []*connection{{}, {}, {}}}
+	for range 12 {
+		c.conn().calls.Add(1)
+	}
+	for i, conn := range c.conns {
+		if n := conn.calls.Load(); n != 4 {
+			t.Errorf("connection %d has %d of 12 calls, want 4", i, n)
+		}
+	}
+	c.conns[1].calls.Add(-3)
+	for range 3 {
+		if c.conn() != c.conns[1] {
+			t.Fatal("a call does not go to the connection with the fewest")
+		}
+		c.conns[1].calls.Add(1)
+	}
+}
