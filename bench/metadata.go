@@ -39,6 +39,7 @@ const (
 	metadataPack   = 170   // blocks of a pack: 4 MiB in blocks of about 24 KB
 	metadataStride = 24576 // bytes from one block to the next
 	metadataBlock  = 24000 // bytes of a block
+	metadataLease  = 10 * time.Minute
 )
 
 // Metadata commits blocks with random ids to a fresh metadata store, one stripe
@@ -106,7 +107,7 @@ func fillMetadata(ctx context.Context, s *metadata.Store, c MetadataConfig) erro
 					return err
 				}
 			}
-			v, err = s.CreateVolume(ctx, metadata.NewVolume{Scheme: scheme, Limit: 4 << 28, Disks: disks, Gateway: "bench", Lease: time.Hour})
+			v, err = s.CreateVolume(ctx, metadata.NewVolume{Scheme: scheme, Limit: 4 << 28, Disks: disks, Gateway: "bench", Lease: metadataLease})
 			if err != nil {
 				return err
 			}
