@@ -14,7 +14,7 @@ func TestFailedSyncTakesTheDiskOutForGood(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("strace is not installed")
 	}
-	for _, when := range pick([]string{"3+"}, []string{"1+", "2+", "5+", "40+"}) {
+	for _, when := range pick([]string{"3+"}, []string{"1+", "2+", "5+", "12+"}) {
 		t.Run("call "+when, func(t *testing.T) { failSync(t, when) })
 	}
 }
@@ -32,7 +32,12 @@ func failSync(t *testing.T, when string) {
 		"-e", "inject=fdatasync:error=EIO:when=" + when}
 	c.start()
 	cl = c.dial()
-	l.put(t, cl, 400, 16, 100_000)
+	// strace counts calls by thread: a later call may need many puts.
+	for range 20 {
+		if l.put(t, cl, 400, 16, 100_000); c.disks()[images[4]] == "failed" {
+			break
+		}
+	}
 	c.eventually(10*time.Second, "the disk is shown as failed", func() bool { return c.disks()[images[4]] == "failed" })
 	syncs := func() string {
 		out, err := exec.Command("grep", "-c", "fdatasync", trace).Output()
