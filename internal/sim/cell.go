@@ -51,6 +51,7 @@ type Cell struct {
 	ids    []holdall.DiskID // by place in the Array
 	ahead  atomic.Int64     // nanoseconds that the cell's clock is ahead of the real one
 	failed chan failure
+	ending *atomic.Bool   // of this process: its disks fail because it dies, which no real one lives to tell
 	died   error          // what the last process that was killed said when it ended
 	watch  sync.WaitGroup // the goroutine that tells metadata of failed disks
 }
@@ -114,8 +115,13 @@ func (c *Cell) start(first bool) error {
 	c.Server = volume.NewServer(volume.ServerConfig{OnDiskFailed: func(disk holdall.DiskID, reason string) {
 		c.failed <- failure{disk, reason}
 	}})
+	ending := new(atomic.Bool)
+	c.ending = ending
 	c.watch.Go(func() {
 		for f := range c.failed {
+			if ending.Load() {
+				continue
+			}
 			// A store that was closed meanwhile refuses; the next start tells it again.
 			_ = store.SetDisk(context.Background(), f.disk, holdall.DiskFailed, f.reason)
 		}
@@ -263,6 +269,7 @@ func (c *Cell) Restart() error {
 
 // Kill ends the process at this instant and starts the next one.
 func (c *Cell) Kill() error {
+	c.ending.Store(true)
 	next := c.Array.Kill() // first: what metadata says later may rest on disks, not the other way round
 	fs := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 	return c.goOn(next, fs)
@@ -271,6 +278,7 @@ func (c *Cell) Kill() error {
 // Crash cuts the power at this instant and starts again. r chooses what is left
 // of what was not synced. It returns what it chose for the disks.
 func (c *Cell) Crash(r *rand.Rand) (faultdisk.Crash, error) {
+	c.ending.Store(true)
 	next, how := c.Array.Crash(r)
 	fs := c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: r})
 	return how, c.goOn(next, fs)
