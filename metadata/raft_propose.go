@@ -16,14 +16,12 @@ var errUnknown = errors.New("whether it was done is unknown")
 // propose brings an entry through Raft and returns the answer of apply. The
 // entry is numbered, so where the outcome of a try is unknown it is tried again:
 // if it was carried out, its first answer comes back. again says that this
-// happened. It gives up when ctx ends,
-// or when there is no leader for leaderWait, with ErrUnavailable; the error wraps
-// errUnknown too if the entry may be in the log.
+// happened. It gives up when ctx ends, or between two tries when the first
+// failed leaderWait ago, with ErrUnavailable; the error wraps errUnknown too if
+// the entry may be in the log.
 func (r *replica) propose(ctx context.Context, entry []byte) (answer []byte, again bool, err error) {
 	unknown := false
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var giveUp *time.Timer
+	var patience context.Context // for a leader; a try that has begun is not cut short by it
 	for {
 		o, err := r.try(ctx, entry)
 		if err == nil {
@@ -33,14 +31,16 @@ func (r *replica) propose(ctx context.Context, entry []byte) (answer []byte, aga
 		if dead := r.dead.err(); dead != nil {
 			return nil, unknown, mayBeDone(dead, unknown)
 		}
-		if giveUp == nil {
-			giveUp = time.AfterFunc(leaderWait, func() { cancel(errNoLeader) })
-			defer giveUp.Stop()
+		if patience == nil {
+			var done context.CancelFunc
+			patience, done = context.WithTimeoutCause(ctx, leaderWait, errNoLeader)
+			defer done()
 		}
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		} else if !errors.Is(err, raft.ErrRaftShutdown) && r.pause(ctx) == nil {
+		if !errors.Is(err, raft.ErrRaftShutdown) && r.pause(patience) == nil {
 			continue
+		}
+		if patience.Err() != nil {
+			err = context.Cause(patience)
 		}
 		return nil, unknown, mayBeDone(fmt.Errorf("metadata: mutation not committed: %w: %w", err, holdall.ErrUnavailable), unknown)
 	}
