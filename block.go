@@ -43,6 +43,16 @@ func (h *Hasher) ID() BlockID {
 	return id
 }
 
+// Proof says what vouches for the bytes of a block, or of a range of one.
+type Proof uint8
+
+// What was checked.
+const (
+	ProofHash   Proof = 1 // the whole block hashes to its id
+	ProofChunks Proof = 2 // the record's 64-KiB checksums: the range is intact; the pack's directory: it is the block's
+	ProofNone   Proof = 3 // nothing: the caller said that it would hash
+)
+
 // String returns the 64 lower-case hex digits of id.
 func (id BlockID) String() string { return hex.EncodeToString(id[:]) }
 

@@ -95,7 +95,7 @@ func (n *netServer) Get(_ context.Context, _ holdall.NamespaceID, id holdall.Blo
 	if b == nil {
 		return wire.GetResult{}, fmt.Errorf("block %v: %w", id, holdall.ErrNotFound)
 	}
-	return wire.GetResult{View: buffer.View{Buffer: b.Ref(), Data: b.Bytes()}, Size: b.Len(), Whole: true}, nil
+	return wire.GetResult{View: buffer.View{Buffer: b.Ref(), Data: b.Bytes()}, Size: b.Len(), Proof: holdall.ProofNone}, nil
 }
 
 func (n *netServer) Admit(int64) (wire.Admission, error) { return drop{}, nil }

@@ -108,7 +108,7 @@ func (m *memoryCell) Get(_ context.Context, _ holdall.NamespaceID, id holdall.Bl
 	}
 	b := m.pool.Take(len(data))
 	copy(b.Bytes(), data)
-	return wire.GetResult{View: buffer.View{Buffer: b, Data: b.Bytes()}, Size: len(data), Whole: true}, nil
+	return wire.GetResult{View: buffer.View{Buffer: b, Data: b.Bytes()}, Size: len(data), Proof: holdall.ProofHash}, nil
 }
 
 func TestPutThenGetReadsEveryBlockOnce(t *testing.T) {

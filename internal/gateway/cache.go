@@ -62,8 +62,8 @@ func (c *lru[K, V]) remove(k K) {
 }
 
 // blockCache keeps the bytes of blocks that were read lately. A block's bytes
-// never change, so what is cached is right for ever; whether the block is still
-// there is the index's affair.
+// never change, so what was hashed once is right for ever; whether the block is
+// still there is the index's affair.
 type blockCache struct {
 	now func() time.Time
 	mu  sync.Mutex // guards lru
@@ -71,8 +71,9 @@ type blockCache struct {
 }
 
 type cachedBlock struct {
-	view buffer.View
-	at   time.Time
+	view  buffer.View
+	proof holdall.Proof
+	at    time.Time
 }
 
 // maxCached is how long a block stays without being read: the cache is for
@@ -83,25 +84,26 @@ func newBlockCache(max int64, now func() time.Time) *blockCache {
 	return &blockCache{now: now, lru: newLRU[holdall.BlockID](max, func(b cachedBlock) { b.view.Release() })}
 }
 
-// get returns a block's bytes, with a reference that is the caller's.
-func (c *blockCache) get(id holdall.BlockID) (buffer.View, bool) {
+// get returns a block's bytes, with a reference that is the caller's, and what
+// vouches for them: ProofHash or ProofNone.
+func (c *blockCache) get(id holdall.BlockID) (buffer.View, holdall.Proof, bool) {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, ok := c.lru.get(id)
 	if !ok {
-		return buffer.View{}, false
+		return buffer.View{}, 0, false
 	}
 	if now.Sub(b.at) > maxCached {
 		c.lru.remove(id)
-		return buffer.View{}, false
+		return buffer.View{}, 0, false
 	}
 	b.view.Buffer.Ref()
-	return b.view, true
+	return b.view, b.proof, true
 }
 
-// put keeps a block that was verified. It takes a reference of its own.
-func (c *blockCache) put(id holdall.BlockID, v buffer.View) {
+// put keeps a whole block. It takes a reference of its own.
+func (c *blockCache) put(id holdall.BlockID, v buffer.View, proof holdall.Proof) {
 	cost := int64(v.Buffer.Cap())
 	now := c.now()
 	c.mu.Lock()
@@ -110,7 +112,14 @@ func (c *blockCache) put(id holdall.BlockID, v buffer.View) {
 		return
 	}
 	v.Buffer.Ref()
-	c.lru.put(id, cachedBlock{v, now}, cost)
+	c.lru.put(id, cachedBlock{v, proof, now}, cost)
+}
+
+// remove drops a block.
+func (c *blockCache) remove(id holdall.BlockID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lru.remove(id)
 }
 
 func (c *blockCache) bytes() int64 {

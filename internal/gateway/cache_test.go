@@ -22,10 +22,10 @@ func TestBlockCacheKeepsWhatWasReadLastWithinItsBytes(t *testing.T) {
 	held := pool.Lent()
 	for i := range 3 {
 		v := viewOf(pool, 5000)
-		c.put(holdall.BlockID{byte(i)}, v)
+		c.put(holdall.BlockID{byte(i)}, v, holdall.ProofHash)
 		v.Release()
 		if i == 1 {
-			v, ok := c.get(holdall.BlockID{0}) // used: 1 is now the oldest
+			v, _, ok := c.get(holdall.BlockID{0}) // used: 1 is now the oldest
 			if !ok {
 				t.Fatal("block 0 is not there")
 			}
@@ -33,7 +33,7 @@ func TestBlockCacheKeepsWhatWasReadLastWithinItsBytes(t *testing.T) {
 		}
 	}
 	for i, want := range []bool{true, false, true} {
-		v, ok := c.get(holdall.BlockID{byte(i)})
+		v, _, ok := c.get(holdall.BlockID{byte(i)})
 		if ok != want {
 			t.Errorf("block %d: there %t, want %t", i, ok, want)
 		}
@@ -43,7 +43,7 @@ func TestBlockCacheKeepsWhatWasReadLastWithinItsBytes(t *testing.T) {
 		t.Errorf("cache says %d bytes, the pool lent %d, want %d", c.bytes(), pool.Lent()-held, 2*one)
 	}
 	now = now.Add(maxCached + 1)
-	if _, ok := c.get(holdall.BlockID{0}); ok {
+	if _, _, ok := c.get(holdall.BlockID{0}); ok {
 		t.Error("a block that nobody read for long is still there")
 	}
 	c.clear()

@@ -16,17 +16,17 @@ import (
 type GetOptions struct {
 	Offset, Length int  // Length 0 = to the block's end
 	Consistent     bool // ask the leader: a block that was deleted elsewhere is not found
+
+	// CallerVerifies leaves the hash of a whole block to the caller, who asks
+	// again without this if it differs. Of no effect on a range.
+	CallerVerifies bool
 }
 
 // GetResult is a block, or the range of it that was asked for.
 type GetResult struct {
-	View buffer.View // whoever has the result releases it, once
-	Size int         // bytes of the whole block
-
-	// Whole says that the whole block was hashed. Else the record's 64-KiB
-	// checksums prove that the range is intact, and the pack's directory that
-	// it is the block's.
-	Whole bool
+	View  buffer.View // whoever has the result releases it, once
+	Size  int         // bytes of the whole block
+	Proof holdall.Proof
 }
 
 // wholeBelow is the block size up to which a range is cut out of the whole,
@@ -66,10 +66,11 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 	if o.Offset < 0 || o.Length < 0 || o.Offset > size || o.Length > size-o.Offset {
 		return GetResult{}, fmt.Errorf("range %d+%d of a block of %d bytes: %w", o.Offset, o.Length, size, holdall.ErrInvalid)
 	}
-	if view, ok := g.blocks.get(key.id); ok {
+	trusting := o.CallerVerifies && o.Length == size
+	if view, proof, ok := g.cachedBlock(key.id, trusting); ok {
 		g.metrics.cacheHits.Inc()
 		view.Data = view.Data[o.Offset:][:o.Length]
-		return GetResult{view, size, true}, nil
+		return GetResult{view, size, proof}, nil
 	}
 	if err := g.send.take(ctx, int64(size)); err != nil {
 		return GetResult{}, err
@@ -78,18 +79,42 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 	if o.Length < size/2 && size > wholeBelow {
 		if view, err := g.getRange(ctx, key, row.Location, o); err == nil {
 			view.Done = held
-			return GetResult{view, size, false}, nil
+			return GetResult{view, size, holdall.ProofChunks}, nil
 		}
 		// The whole block answers for what a range cannot.
 	}
-	view, err := g.fetch(ctx, key, row.Location, cached)
-	if err != nil {
+	r := g.fetch(ctx, &wanted{blockKey: key, at: row.Location, cached: cached, trusting: trusting})
+	if r.err != nil {
 		held()
-		return GetResult{}, err
+		return GetResult{}, r.err
 	}
-	g.blocks.put(key.id, view)
-	view.Data, view.Done = view.Data[o.Offset:][:o.Length], held
-	return GetResult{view, size, true}, nil
+	g.blocks.put(key.id, r.view, r.proof)
+	r.view.Data, r.view.Done = r.view.Data[o.Offset:][:o.Length], held
+	return GetResult{r.view, size, r.proof}, nil
+}
+
+// cachedBlock returns a block from the cache. Bytes that nobody has hashed yet
+// are hashed for a caller who will not; if they are not the block's, they go.
+func (g *Gateway) cachedBlock(id holdall.BlockID, trusting bool) (buffer.View, holdall.Proof, bool) {
+	view, proof, ok := g.blocks.get(id)
+	if !ok || proof == holdall.ProofHash || trusting {
+		return view, proof, ok
+	}
+	if holdall.HashBlock(view.Data) != id {
+		g.blocks.remove(id)
+		view.Release()
+		return buffer.View{}, 0, false
+	}
+	g.blocks.put(id, view, holdall.ProofHash)
+	return view, holdall.ProofHash, true
+}
+
+// wanted is a whole block that is to be fetched.
+type wanted struct {
+	blockKey
+	at       holdall.Location
+	cached   bool // at comes from a cache, and may dangle
+	trusting bool // the caller hashes it
 }
 
 // locate returns the row of a live block. cached says that it may be stale. Only
@@ -125,9 +150,10 @@ func (g *Gateway) lookUp(ctx context.Context, key blockKey, linearizable bool) (
 
 // read is the outcome of one way to a block's bytes.
 type read struct {
-	view buffer.View
-	at   holdall.Location // where the block was last known to be
-	err  error
+	view  buffer.View
+	proof holdall.Proof
+	at    holdall.Location // where the block was last known to be
+	err   error
 }
 
 // errGone is the leader's word that there is no such block.
@@ -137,14 +163,14 @@ var errGone = fmt.Errorf("no such block: %w", holdall.ErrNotFound)
 // than reads usually do, rebuilt from other shards (step 5). The first good
 // answer wins. Few reads may be hedged because they are slow; one that hangs
 // always is.
-func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, cached bool) (buffer.View, error) {
+func (g *Gateway) fetch(ctx context.Context, w *wanted) read {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	rebuild := func(at holdall.Location, why error) chan read {
-		return g.begin(ctx, func() read { return g.rebuild(ctx, key.id, at, why) })
+		return g.begin(ctx, func() read { return g.rebuild(ctx, w.id, at, why) })
 	}
 	delay := g.reads.begin(g.cfg.HedgeMin)
-	direct := g.begin(ctx, func() read { return g.directRefreshed(ctx, key, at, cached) })
+	direct := g.begin(ctx, func() read { return g.directRefreshed(ctx, w) })
 	var slow <-chan time.Time
 	if delay > 0 {
 		t := time.NewTimer(delay)
@@ -159,7 +185,7 @@ func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, 
 		select {
 		case r := <-direct:
 			if r.err == nil || errors.Is(r.err, errGone) {
-				return r.view, r.err
+				return r
 			}
 			if direct = nil; rebuilt == nil {
 				rebuilt = rebuild(r.at, r.err)
@@ -167,19 +193,19 @@ func (g *Gateway) fetch(ctx context.Context, key blockKey, at holdall.Location, 
 		case <-slow:
 			if slow = nil; g.reads.hedge(len(g.health.disks())) {
 				g.metrics.hedges.Inc()
-				rebuilt = rebuild(at, nil)
+				rebuilt = rebuild(w.at, nil)
 			}
 		case <-late.C:
 			if hangs = true; rebuilt == nil {
-				rebuilt = rebuild(at, nil)
+				rebuilt = rebuild(w.at, nil)
 			}
 		case r := <-rebuilt:
 			if r.err == nil || direct == nil || hangs {
-				return r.view, r.err
+				return r
 			}
 			rebuilt = nil // a hedge that failed: the direct read may still come, or start another
 		case <-ctx.Done():
-			return buffer.View{}, fmt.Errorf("%w: %w", context.Cause(ctx), holdall.ErrUnavailable)
+			return read{err: fmt.Errorf("%w: %w", context.Cause(ctx), holdall.ErrUnavailable)}
 		}
 		if direct == nil {
 			slow = nil
@@ -206,50 +232,51 @@ func (g *Gateway) begin(ctx context.Context, f func() read) chan read {
 
 // directRefreshed reads directly. A cached location that dangles is refreshed
 // once.
-func (g *Gateway) directRefreshed(ctx context.Context, key blockKey, at holdall.Location, cached bool) read {
+func (g *Gateway) directRefreshed(ctx context.Context, w *wanted) read {
 	began := time.Now()
 	took := time.Duration(0)
 	defer func() { g.reads.end(took) }()
-	view, err := g.direct(ctx, key.id, at)
-	if err != nil && cached && ctx.Err() == nil {
-		row, lookErr := g.lookUp(ctx, key, true)
+	r := g.direct(ctx, w, w.at)
+	if r.err != nil && w.cached && ctx.Err() == nil {
+		row, err := g.lookUp(ctx, w.blockKey, true)
 		switch {
-		case lookErr == nil && !row.Live():
+		case err == nil && !row.Live():
 			return read{err: errGone}
-		case lookErr == nil && row.Location != at:
-			at = row.Location
-			view, err = g.direct(ctx, key.id, at)
+		case err == nil && row.Location != w.at:
+			r = g.direct(ctx, w, row.Location)
 		}
 	}
-	if err == nil {
+	if r.err == nil {
 		took = time.Since(began)
 	}
-	return read{view, at, err}
+	return r
 }
 
 // errMismatch is the error of bytes that do not hash to their id.
 var errMismatch = errors.New("bytes do not hash to the block's id")
 
-// direct is steps 2 to 4: one read of one extent, hashed.
-func (g *Gateway) direct(ctx context.Context, id holdall.BlockID, at holdall.Location) (buffer.View, error) {
+// direct is steps 2 to 4: one read of one extent at the given place, hashed
+// unless the caller will.
+func (g *Gateway) direct(ctx context.Context, w *wanted, at holdall.Location) read {
 	// 2. Volume → members.
 	v, err := g.members(at)
 	if err != nil {
-		return buffer.View{}, err
+		return read{at: at, err: err}
 	}
 	// 3. Exactly the block's bytes.
 	disk := v.Members[at.Member].Disk
 	view, err := g.cfg.Reader.Read(ctx, disk, v.Extent(int(at.Member)), at.Offset, int(at.Length))
-	if err != nil {
-		return buffer.View{}, err
-	}
-	// 4. Hash.
-	if holdall.HashBlock(view.Data) == id {
-		return view, nil
+	switch {
+	case err != nil:
+		return read{at: at, err: err}
+	case w.trusting:
+		return read{view, holdall.ProofNone, at, nil}
+	case holdall.HashBlock(view.Data) == w.id: // 4. Hash.
+		return read{view, holdall.ProofHash, at, nil}
 	}
 	view.Release()
-	return buffer.View{}, fmt.Errorf("volume %v member %d offset %d on disk %v: %w: %w",
-		at.Volume, at.Member, at.Offset, disk, errMismatch, holdall.ErrCorrupt)
+	return read{at: at, err: fmt.Errorf("volume %v member %d offset %d on disk %v: %w: %w",
+		at.Volume, at.Member, at.Offset, disk, errMismatch, holdall.ErrCorrupt)}
 }
 
 // members returns the volume in which a location lies.

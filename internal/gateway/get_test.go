@@ -161,6 +161,42 @@ func TestGetSurvivesRotInOwnShardAndTwoMates(t *testing.T) {
 	c.check()
 }
 
+// TestCallerWhoVerifiesIsNotTrustedByOthers: bytes that nobody hashed are for
+// the caller who said that it would, from the disk and from the cache alike.
+func TestCallerWhoVerifiesIsNotTrustedByOthers(t *testing.T) {
+	for _, rotten := range []bool{false, true} {
+		c := newCell(t, sim.Config{})
+		id := c.putMany(6, 100_000)[0]
+		if rotten {
+			spoil(c, id, 1)
+		}
+		c.cold()
+		before := c.counts()
+		for range 2 {
+			res, err := c.Gateway.Get(t.Context(), ns, id, gateway.GetOptions{CallerVerifies: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if right := bytes.Equal(res.View.Data, c.acks[id]); res.Proof != holdall.ProofNone || right == rotten {
+				t.Errorf("rotten %t: proof %v, the right bytes: %t", rotten, res.Proof, right)
+			}
+			res.View.Release()
+		}
+		if n := c.counts().Reads - before.Reads; n != 1 {
+			t.Errorf("rotten %t: %d device reads for two gets, want 1", rotten, n)
+		}
+		c.check()
+		if n := c.counts().Reads - before.Reads; !rotten && n != int64(len(c.acks)) {
+			t.Errorf("%d device reads for %d blocks, one of them in the cache", n, len(c.acks))
+		}
+		res, err := c.Gateway.Get(t.Context(), ns, id, gateway.GetOptions{CallerVerifies: true})
+		if err != nil || res.Proof != holdall.ProofHash || !bytes.Equal(res.View.Data, c.acks[id]) {
+			t.Errorf("rotten %t: after a get that verified: proof %v, %v", rotten, res.Proof, err)
+		}
+		res.View.Release()
+	}
+}
+
 func TestDataLossIsSaidOnlyWhenProved(t *testing.T) {
 	c := newCell(t, sim.Config{})
 	ids := c.putMany(6, 100_000)
@@ -200,7 +236,7 @@ func TestRangesAreVerified(t *testing.T) {
 			if !bytes.Equal(res.View.Data, c.acks[id][o.Offset:end]) || res.Size != n {
 				t.Errorf("%+v of %d: other bytes", o, n)
 			}
-			if o.Length > 0 && o.Length < 100 && n > 1<<20 && res.Whole {
+			if o.Length > 0 && o.Length < 100 && n > 1<<20 && res.Proof == holdall.ProofHash {
 				t.Errorf("%+v of %d: the whole block was read", o, n)
 			}
 			res.View.Release()

@@ -55,7 +55,7 @@ func (g *Gateway) rebuild(ctx context.Context, id holdall.BlockID, at holdall.Lo
 	g.metrics.rebuilds.Inc()
 	view, err := g.rebuildBlock(ctx, id, at, why)
 	if err == nil {
-		return read{view: view, at: at}
+		return read{view, holdall.ProofHash, at, nil}
 	}
 	if errors.Is(err, holdall.ErrDataLoss) {
 		g.metrics.losses.Inc()

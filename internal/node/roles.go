@@ -48,11 +48,12 @@ type getter struct{ n *Node }
 
 // Get returns a block, or a range of it.
 func (g getter) Get(ctx context.Context, ns holdall.NamespaceID, id holdall.BlockID, o wire.GetOptions) (wire.GetResult, error) {
-	r, err := g.n.gateway.Get(ctx, ns, id, gateway.GetOptions{Offset: o.Offset, Length: o.Length, Consistent: o.Consistent})
+	r, err := g.n.gateway.Get(ctx, ns, id, gateway.GetOptions{Offset: o.Offset, Length: o.Length,
+		Consistent: o.Consistent, CallerVerifies: o.CallerVerifies})
 	if err != nil {
 		return wire.GetResult{}, g.n.doubt(err)
 	}
-	return wire.GetResult{View: r.View, Size: r.Size, Whole: r.Whole}, nil
+	return wire.GetResult{View: r.View, Size: r.Size, Proof: r.Proof}, nil
 }
 
 // Stat tells where a block lies.

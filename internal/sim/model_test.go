@@ -266,7 +266,7 @@ func (m *model) get(b *block) {
 	res, err := m.c.Gateway.Get(m.ctx, holdall.DefaultNamespace, b.id, gateway.GetOptions{})
 	if err == nil {
 		defer res.View.Release()
-		if !bytes.Equal(res.View.Data, b.data) || !res.Whole {
+		if !bytes.Equal(res.View.Data, b.data) || res.Proof != holdall.ProofHash {
 			m.fatal("get", fmt.Errorf("other bytes of block %v", b.id))
 		}
 	}

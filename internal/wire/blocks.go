@@ -97,17 +97,25 @@ func (b *blockServer) get(ctx context.Context, in *holdallv1.GetRequest) (*clien
 	if err != nil {
 		return nil, err
 	}
-	got, err := b.server.cfg.Get.Get(ctx, ns, id, GetOptions{Offset: int(in.Offset), Length: int(in.Length), Consistent: in.Consistent})
+	got, err := b.server.cfg.Get.Get(ctx, ns, id, GetOptions{Offset: int(in.Offset), Length: int(in.Length),
+		Consistent: in.Consistent, CallerVerifies: in.CallerVerifies})
 	if err != nil {
 		return nil, err
 	}
 	out := &client.GetMessage{Data: b.server.lend(got.View)}
 	out.Head.Size = uint32(got.Size)
-	out.Head.Verified = holdallv1.Verified_VERIFIED_CHUNKS
-	if got.Whole {
-		out.Head.Verified = holdallv1.Verified_VERIFIED_BLOCK
-	}
+	out.Head.Verified = verified(got.Proof)
 	return out, nil
+}
+
+func verified(p holdall.Proof) holdallv1.Verified {
+	switch p {
+	case holdall.ProofHash:
+		return holdallv1.Verified_VERIFIED_BLOCK
+	case holdall.ProofChunks:
+		return holdallv1.Verified_VERIFIED_CHUNKS
+	}
+	return holdallv1.Verified_VERIFIED_BY_CALLER
 }
 
 // lent is a View on its way out. gRPC gives it back through Put when the last

@@ -41,13 +41,14 @@ type PutResult struct {
 type GetOptions struct {
 	Offset, Length int
 	Consistent     bool
+	CallerVerifies bool // nothing need be hashed here
 }
 
 // GetResult is a block, or the range of it that was asked for.
 type GetResult struct {
 	View  buffer.View // whoever has the result releases it
 	Size  int         // bytes of the whole block
-	Whole bool        // the whole block was hashed; else checksums and directory vouch for the range
+	Proof holdall.Proof
 }
 
 // Putter takes blocks in. Its Admit must not block: it runs between the frames

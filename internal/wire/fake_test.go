@@ -37,6 +37,9 @@ type fakeCell struct {
 	admitted   int64 // bytes
 	most       int64 // the most ever admitted at once
 	admissions int
+	gets       int
+	proof      holdall.Proof // of the last get
+	rot        int           // gets of whole blocks that are still to be spoilt
 }
 
 func newFakeCell() *fakeCell {
@@ -134,14 +137,24 @@ func (f *fakeCell) Get(_ context.Context, _ holdall.NamespaceID, id holdall.Bloc
 		return GetResult{}, fmt.Errorf("range outside the block: %w", holdall.ErrInvalid)
 	}
 	size := len(data)
-	whole := o.Length == 0 && o.Offset == 0
+	proof := holdall.ProofChunks
+	if o.Length == 0 && o.Offset == 0 {
+		if proof = holdall.ProofHash; o.CallerVerifies {
+			proof = holdall.ProofNone
+		}
+	}
 	data = data[o.Offset:]
 	if o.Length > 0 {
 		data = data[:o.Length]
 	}
 	buf := f.pool.Take(len(data))
 	copy(buf.Bytes(), data)
-	return GetResult{View: buffer.View{Buffer: buf, Data: buf.Bytes()}, Size: size, Whole: whole}, nil
+	f.gets, f.proof = f.gets+1, proof
+	if f.rot > 0 && proof != holdall.ProofChunks {
+		f.rot--
+		buf.Bytes()[len(data)/2] ^= 1
+	}
+	return GetResult{View: buffer.View{Buffer: buf, Data: buf.Bytes()}, Size: size, Proof: proof}, nil
 }
 
 func (f *fakeCell) Stat(_ context.Context, _ holdall.NamespaceID, id holdall.BlockID) (client.BlockStat, error) {

@@ -45,6 +45,24 @@ func TestPutAndGetGiveBackTheBytes(t *testing.T) {
 	}
 }
 
+func TestWrongBytesAreAskedForAgainAndHashedByTheServer(t *testing.T) {
+	f := newFront(t, nil)
+	c, ctx := f.dial(client.Options{}), f.ctx()
+	data := block(100000, 9)
+	id, err := c.Put(ctx, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.cell.rot = 1
+	if got, err := c.Get(ctx, id); err != nil || !bytes.Equal(got, data) || f.cell.gets != 2 || f.cell.proof != holdall.ProofHash {
+		t.Errorf("bytes spoilt once: %d bytes, %v, after %d gets, the last with proof %v", len(got), err, f.cell.gets, f.cell.proof)
+	}
+	f.cell.rot = 2
+	if _, err := c.Get(ctx, id); !errors.Is(err, holdall.ErrCorrupt) || f.cell.gets != 4 {
+		t.Errorf("bytes spoilt twice: %v, after %d gets", err, f.cell.gets)
+	}
+}
+
 func TestRangesSayWhoVerifiedThem(t *testing.T) {
 	f := newFront(t, nil)
 	c, ctx := f.dial(client.Options{}), f.ctx()

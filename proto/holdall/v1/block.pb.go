@@ -44,6 +44,7 @@ const (
 	Verified_VERIFIED_UNSPECIFIED Verified = 0 // not used
 	Verified_VERIFIED_BLOCK       Verified = 1 // the whole block was read and hashes to the id
 	Verified_VERIFIED_CHUNKS      Verified = 2 // the 64-KiB checksums under the range match, and the pack's directory lists the id at this place
+	Verified_VERIFIED_BY_CALLER   Verified = 3 // nothing was: the caller said that it would
 )
 
 // Enum value maps for Verified.
@@ -52,11 +53,13 @@ var (
 		0: "VERIFIED_UNSPECIFIED",
 		1: "VERIFIED_BLOCK",
 		2: "VERIFIED_CHUNKS",
+		3: "VERIFIED_BY_CALLER",
 	}
 	Verified_value = map[string]int32{
 		"VERIFIED_UNSPECIFIED": 0,
 		"VERIFIED_BLOCK":       1,
 		"VERIFIED_CHUNKS":      2,
+		"VERIFIED_BY_CALLER":   3,
 	}
 )
 
@@ -202,14 +205,18 @@ func (x *PutResponse) GetExisted() bool {
 }
 
 type GetRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`    // empty: "default"
-	Id            []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`                  // 32 bytes
-	Offset        uint32                 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`         // of the first byte wanted; beyond the block's size is INVALID_ARGUMENT
-	Length        uint32                 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`         // bytes wanted; 0: to the end. More than there are is INVALID_ARGUMENT
-	Consistent    bool                   `protobuf:"varint,5,opt,name=consistent,proto3" json:"consistent,omitempty"` // look the id up through the metadata leader: sees every delete that was acknowledged
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Namespace  string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`    // empty: "default"
+	Id         []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`                  // 32 bytes
+	Offset     uint32                 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`         // of the first byte wanted; beyond the block's size is INVALID_ARGUMENT
+	Length     uint32                 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`         // bytes wanted; 0: to the end. More than there are is INVALID_ARGUMENT
+	Consistent bool                   `protobuf:"varint,5,opt,name=consistent,proto3" json:"consistent,omitempty"` // look the id up through the metadata leader: sees every delete that was acknowledged
+	// The caller hashes the block, so the server need not: half of what a get of a
+	// whole block costs it. A caller whose hash differs from the id asks again
+	// without this, and gets the block from other shards. Of no effect on a range.
+	CallerVerifies bool `protobuf:"varint,6,opt,name=caller_verifies,json=callerVerifies,proto3" json:"caller_verifies,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetRequest) Reset() {
@@ -273,6 +280,13 @@ func (x *GetRequest) GetLength() uint32 {
 func (x *GetRequest) GetConsistent() bool {
 	if x != nil {
 		return x.Consistent
+	}
+	return false
+}
+
+func (x *GetRequest) GetCallerVerifies() bool {
+	if x != nil {
+		return x.CallerVerifies
 	}
 	return false
 }
@@ -1003,7 +1017,7 @@ const file_holdall_v1_block_proto_rawDesc = "" +
 	"\x04data\x18\x0f \x01(\fR\x04data\"7\n" +
 	"\vPutResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
-	"\aexisted\x18\x02 \x01(\bR\aexisted\"\x8a\x01\n" +
+	"\aexisted\x18\x02 \x01(\bR\aexisted\"\xb3\x01\n" +
 	"\n" +
 	"GetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x0e\n" +
@@ -1012,7 +1026,8 @@ const file_holdall_v1_block_proto_rawDesc = "" +
 	"\x06length\x18\x04 \x01(\rR\x06length\x12\x1e\n" +
 	"\n" +
 	"consistent\x18\x05 \x01(\bR\n" +
-	"consistent\"g\n" +
+	"consistent\x12'\n" +
+	"\x0fcaller_verifies\x18\x06 \x01(\bR\x0ecallerVerifies\"g\n" +
 	"\vGetResponse\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\rR\x04size\x120\n" +
 	"\bverified\x18\x02 \x01(\x0e2\x14.holdall.v1.VerifiedR\bverified\x12\x12\n" +
@@ -1063,11 +1078,12 @@ const file_holdall_v1_block_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\fR\x03ids\"&\n" +
 	"\x10UndeleteResponse\x12\x12\n" +
-	"\x04gone\x18\x01 \x03(\fR\x04gone*M\n" +
+	"\x04gone\x18\x01 \x03(\fR\x04gone*e\n" +
 	"\bVerified\x12\x18\n" +
 	"\x14VERIFIED_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eVERIFIED_BLOCK\x10\x01\x12\x13\n" +
-	"\x0fVERIFIED_CHUNKS\x10\x022\xc3\x03\n" +
+	"\x0fVERIFIED_CHUNKS\x10\x02\x12\x16\n" +
+	"\x12VERIFIED_BY_CALLER\x10\x032\xc3\x03\n" +
 	"\fBlockService\x126\n" +
 	"\x03Put\x12\x16.holdall.v1.PutRequest\x1a\x17.holdall.v1.PutResponse\x126\n" +
 	"\x03Get\x12\x16.holdall.v1.GetRequest\x1a\x17.holdall.v1.GetResponse\x129\n" +
