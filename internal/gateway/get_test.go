@@ -292,7 +292,13 @@ func TestGetEndsWithItsContext(t *testing.T) {
 	c.cold()
 	disk, _ := c.place(id)
 	release := make(chan struct{})
-	in := c.Array.Disk(disk).Inject(faultdisk.Fault{Op: faultdisk.OpRead, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: release})
+	hang := faultdisk.Fault{Op: faultdisk.OpRead, Zone: faultdisk.AnyZone, Effect: faultdisk.Hang, Until: release}
+	in := c.Array.Disk(disk).Inject(hang)
+	for i := range c.Array.Len() { // a read from elsewhere must not answer first
+		if i != disk {
+			c.Array.Disk(i).Inject(hang)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
