@@ -36,13 +36,20 @@ func (c *Client) Put(ctx context.Context, data []byte) (holdall.BlockID, error) 
 	ctx = metadata.AppendToOutgoingContext(ctx, SizeHeader, strconv.Itoa(len(data)))
 	in := PutMessage{Head: holdallv1.PutRequest{Namespace: c.options.Namespace, Id: id[:]}}
 	err := c.retry(ctx, func(ctx context.Context) error {
-		var done func()
-		in.Data, done = lend(data)
-		var out holdallv1.PutResponse
-		err := c.call(ctx, holdallv1.BlockService_Put_FullMethodName, &in, &out)
-		in.Free()
+		conn := c.take()
+		defer conn.release()
+		turn, err := conn.uploads.wait(ctx, len(data))
 		if err != nil {
-			done()
+			return fmt.Errorf("put %v: %w", id, err)
+		}
+		defer turn.end()
+		var sent func()
+		in.Data, sent = lend(data, turn)
+		var out holdallv1.PutResponse
+		err = conn.call(ctx, holdallv1.BlockService_Put_FullMethodName, &in, &out)
+		in.Free() // gRPC may have failed before it looked
+		if err != nil {
+			sent()
 			return err
 		}
 		if !bytes.Equal(out.Id, id[:]) {
@@ -53,21 +60,29 @@ func (c *Client) Put(ctx context.Context, data []byte) (holdall.BlockID, error) 
 	return id, err
 }
 
-// lent tells when gRPC has dropped its last reference to a caller's bytes.
-type lent struct{ freed chan struct{} }
+// lent is a caller's bytes while gRPC has references to them.
+type lent struct {
+	freed chan struct{}
+	turn  *turn
+}
 
 func (l lent) Get(int) *[]byte { panic("client: a lent buffer's pool gives none") }
-func (l lent) Put(*[]byte)     { close(l.freed) }
+
+// Put takes the last reference back: the bytes are sent, or never will be.
+func (l lent) Put(*[]byte) {
+	l.turn.end()
+	close(l.freed)
+}
 
 // lend makes data a message's. After a call that failed, done waits until
 // gRPC's writer has let go of data: the stream's frames may still be in its
 // queue. A writer whose connection broke forgets its queue without freeing it,
 // and reads no more from it either, so the wait is bounded.
-func lend(data []byte) (_ mem.BufferSlice, done func()) {
+func lend(data []byte, t *turn) (_ mem.BufferSlice, done func()) {
 	if mem.IsBelowBufferPoolingThreshold(cap(data)) {
 		return mem.BufferSlice{mem.SliceBuffer(bytes.Clone(data))}, func() {}
 	}
-	l := lent{make(chan struct{})}
+	l := lent{make(chan struct{}), t}
 	return mem.BufferSlice{mem.NewBuffer(&data, l)}, func() {
 		t := time.NewTimer(100 * time.Millisecond)
 		defer t.Stop()

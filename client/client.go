@@ -98,13 +98,17 @@ func Dial(options Options, endpoints ...string) (*Client, error) {
 		endpoints = []string{DefaultEndpoint}
 	}
 	c := &Client{options: options.withDefaults(), budget: budget{left: budgetMax}, sleep: sleepFor}
+	to := make([]uploads, len(endpoints))
+	for i := range to {
+		to[i] = newUploads()
+	}
 	for range c.options.Connections {
-		for _, endpoint := range endpoints {
+		for i, endpoint := range endpoints {
 			conn, err := c.options.connect(endpoint)
 			if err != nil {
 				return nil, errors.Join(err, c.Close())
 			}
-			c.conns = append(c.conns, &connection{ClientConn: conn})
+			c.conns = append(c.conns, &connection{ClientConn: conn, uploads: to[i]})
 		}
 	}
 	return c, nil
@@ -174,7 +178,22 @@ func loopback(host string) bool {
 // connection is a connection and the number of unary calls on it.
 type connection struct {
 	*grpc.ClientConn
-	calls atomic.Int32
+	calls   atomic.Int32
+	uploads uploads // to the server, over all connections
+}
+
+// call makes a unary call, once.
+func (conn *connection) call(ctx context.Context, method string, in, out any) error {
+	return FromStatus(conn.Invoke(ctx, method, in, out))
+}
+
+func (conn *connection) release() { conn.calls.Add(-1) }
+
+// take returns the least used connection, for one call, which ends with release.
+func (c *Client) take() *connection {
+	conn := c.conn()
+	conn.calls.Add(1)
+	return conn
 }
 
 // conn returns the connection with the fewest calls, the next one of equals: a
@@ -193,10 +212,9 @@ func (c *Client) conn() *connection {
 
 // call makes a unary call, once, on the least used connection.
 func (c *Client) call(ctx context.Context, method string, in, out any) error {
-	conn := c.conn()
-	conn.calls.Add(1)
-	defer conn.calls.Add(-1)
-	return FromStatus(conn.Invoke(ctx, method, in, out))
+	conn := c.take()
+	defer conn.release()
+	return conn.call(ctx, method, in, out)
 }
 
 func (c *Client) admin() holdallv1.AdminServiceClient {

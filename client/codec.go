@@ -58,8 +58,9 @@ type split interface {
 // and of a GetMessage are not copied, in neither direction. What goes over the
 // wire is the same, so either side may use any protobuf codec.
 //
-// Marshal takes references of its own to the data and leaves the caller's.
-// Unmarshal gives the message references to the buffers that gRPC received:
+// Marshal hands the message's references to the data on, so that a buffer is
+// free as soon as its bytes are sent; the message has none left, whatever
+// Marshal returns. Unmarshal gives the message references to the buffers that gRPC received:
 // whoever takes the message frees it. Every other message is left to protobuf.
 type Codec struct{ proto encoding.CodecV2 }
 
@@ -77,18 +78,18 @@ func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 		return c.proto.Marshal(v)
 	}
 	head, data := m.parts()
+	moved := *data
+	*data = nil
 	b, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 0, 128), head)
 	if err != nil {
+		moved.Free()
 		return nil, err
 	}
-	n := data.Len()
-	if n == 0 {
-		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	if n := moved.Len(); n > 0 {
+		b = protowire.AppendTag(b, dataField, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(n))
 	}
-	b = protowire.AppendTag(b, dataField, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(n))
-	data.Ref()
-	return append(append(make(mem.BufferSlice, 0, 1+len(*data)), mem.SliceBuffer(b)), *data...), nil
+	return append(append(make(mem.BufferSlice, 0, 1+len(moved)), mem.SliceBuffer(b)), moved...), nil
 }
 
 // Unmarshal decodes src into v. It does not keep src.

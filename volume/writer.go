@@ -280,10 +280,10 @@ func (d *Disk) sync() error {
 // holds them until they are given or let go. Fewer free zones are ErrDiskFull.
 // Only the writer calls it.
 func (d *Disk) allocate(n int) ([]uint32, error) {
-	total := uint32(d.usableZones(d.dev.Geometry()))
 	if n <= 0 {
 		return nil, nil
 	}
+	total := uint32(d.usableZones(d.dev.Geometry()))
 	var zones []uint32
 	d.mu.Lock()
 	for ; d.lowest < total && len(zones) < n; d.lowest++ {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,16 @@ func (c *cli) serveCommand() *cobra.Command {
 	return cmd
 }
 
+// spareProcs is how many goroutines may run beside those that occupy a core. A
+// goroutine in a system call keeps its place for 20 to 150 µs before the runtime
+// notices, and every disk's writer is in one nearly always: without spare places
+// two cores stand idle while puts wait (64 KiB, 32 in flight: a fifth slower).
+const spareProcs = 2
+
 func (c *cli) serve(ctx context.Context, cfg *config.Config) error {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
+	}
 	logger := c.logger(cfg)
 	n, err := node.Start(ctx, cfg, node.Options{Logger: logger, Version: readVersion().Version})
 	if err != nil {

@@ -165,11 +165,12 @@ func TestGetSurvivesRotInOwnShardAndTwoMates(t *testing.T) {
 // the caller who said that it would, from the disk and from the cache alike.
 func TestCallerWhoVerifiesIsNotTrustedByOthers(t *testing.T) {
 	for _, rotten := range []bool{false, true} {
-		c := newCell(t, sim.Config{})
+		c := newCell(t, large())
 		id := c.putMany(6, 100_000)[0]
 		if rotten {
 			spoil(c, id, 1)
 		}
+		c.seal()
 		c.cold()
 		before := c.counts()
 		for range 2 {

@@ -26,6 +26,7 @@ type Incoming struct {
 	ns     holdall.NamespaceID
 	size   int
 	n      int // bytes that have come
+	hashed int // bytes of them that were hashed
 	buf    *buffer.Buffer
 	hasher *holdall.Hasher
 	from   *Admission // nil: the cell's own
@@ -62,18 +63,28 @@ func (g *Gateway) incoming(ns holdall.NamespaceID, size int) *Incoming {
 // is still coming.
 const progressStep = 1 << 20
 
+// hashStep is what the hash takes without a copy of its own, in bytes: bytes
+// come in pieces of every length, but are hashed in multiples of this.
+const hashStep = 8 << 10
+
 // Write adds the next bytes of the block. It keeps nothing of p. More bytes than
-// announced are ErrInvalid. Pieces of 8 KiB and more are hashed fastest.
+// announced are ErrInvalid.
 func (in *Incoming) Write(p []byte) (int, error) {
 	if len(p) > in.size-in.n {
 		return 0, fmt.Errorf("gateway: more than the %d bytes announced: %w", in.size, holdall.ErrInvalid)
 	}
-	copy(in.buf.Bytes()[holdall.RecordHeaderSize+in.n:], p)
-	in.hasher.Write(p)
+	block := in.buf.Bytes()[holdall.RecordHeaderSize:]
+	copy(block[in.n:], p)
 	if in.from != nil && (in.n+len(p))/progressStep != in.n/progressStep {
 		in.g.arrivals.moved(&in.from.arrival)
 	}
 	in.n += len(p)
+	upTo := in.n
+	if in.n < in.size {
+		upTo -= in.n % hashStep
+	}
+	in.hasher.Write(block[in.hashed:max(in.hashed, upTo)])
+	in.hashed = max(in.hashed, upTo)
 	return len(p), nil
 }
 
@@ -257,15 +268,10 @@ func (g *Gateway) writeStripe(l *lane, packs []*pack) {
 // elsewhere, and ends the flights of all blocks that need not. After an error
 // all of them have failed.
 func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*pack, err error) {
-	// 5. Encode, and check the encode.
-	if err := g.encode(st); err != nil {
-		l.volumes.release(st.v)
-		return nil, err
-	}
-	// 6. Append every shard in parallel.
-	if err := g.appendShards(ctx, st); err != nil {
+	// 5. Encode, and check the encode. 6. Append every shard in parallel.
+	if err := g.writeShards(ctx, st); err != nil {
 		l.volumes.retire(st.v, "a shard was not written")
-		if g.ctx.Err() != nil {
+		if g.ctx.Err() != nil || errors.Is(err, errBadEncode) {
 			return nil, err
 		}
 		return st.again(g, err)

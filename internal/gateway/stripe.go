@@ -143,8 +143,11 @@ func (st *stripe) release(again []*pack) {
 	}
 }
 
+// errBadEncode is the error of a machine that cannot do sums.
+var errBadEncode = fmt.Errorf("encode check failed twice: %w", holdall.ErrUnavailable)
+
 // encode fills parity records and checks that they can repair. It returns
-// ErrUnavailable when two encodes in a row fail their check.
+// errBadEncode when two encodes in a row fail their check.
 func (g *Gateway) encode(st *stripe) error {
 	coder, err := g.coders.of(st.v.scheme)
 	if err != nil {
@@ -171,7 +174,7 @@ func (g *Gateway) encode(st *stripe) error {
 		g.log.Error("encode check failed: this machine's memory or processor is not to be trusted",
 			"volume", st.v.id, "stripe", st.table.Number, "err", err)
 	}
-	return fmt.Errorf("gateway: %w: %w", err, holdall.ErrUnavailable)
+	return fmt.Errorf("gateway: %w: %w", errBadEncode, err)
 }
 
 // appends follows the appends of one stripe.
@@ -180,6 +183,7 @@ type appends struct {
 	waiting map[int]int64 // shard → bytes, of those that have not returned
 	late    bool          // the stripe has given up on them
 	results chan appendResult
+	sent    int
 }
 
 type appendResult struct {
@@ -188,29 +192,30 @@ type appendResult struct {
 	err   error
 }
 
-// appendShards appends every stored shard to its member and returns when all
-// are durable, or have failed, or the time is up. What has not returned then is
-// left to return by itself: it holds its buffer, and the buffer counts.
-func (g *Gateway) appendShards(ctx context.Context, st *stripe) error {
+// writeShards encodes the stripe, appends every stored shard to its member, and
+// returns when all are durable, or have failed, or the time is up. What has not
+// returned then is left to return by itself: it holds its buffer, and the buffer
+// counts. The packs are on their way to their disks while the parities are made,
+// so whatever the error, the members may have bytes that will not be committed.
+func (g *Gateway) writeShards(ctx context.Context, st *stripe) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &appends{waiting: map[int]int64{}, results: make(chan appendResult, len(st.table.Shards))}
-	for shard := range st.table.Shards {
-		if rec := st.record(shard); rec != nil {
-			a.waiting[shard] = int64(rec.Cap())
-		}
+	for shard := range st.bySlot {
+		g.startAppend(ctx, a, st, shard)
 	}
-	sent := len(a.waiting)
-	for shard := range st.table.Shards {
-		if rec := st.record(shard); rec != nil {
-			g.startAppend(ctx, a, st, shard)
-		}
+	if err := g.encode(st); err != nil {
+		g.giveUp(a)
+		return err
+	}
+	for i := range st.parity {
+		g.startAppend(ctx, a, st, st.v.scheme.K()+i)
 	}
 	limit := g.writes.timeout()
 	timeout := time.NewTimer(limit)
 	defer timeout.Stop()
 	var failed error
-	for ; sent > 0; sent-- {
+	for range a.sent {
 		select {
 		case r := <-a.results:
 			switch {
@@ -233,15 +238,12 @@ func (g *Gateway) appendShards(ctx context.Context, st *stripe) error {
 	return failed
 }
 
-// record returns the record of a shard, nil if it is absent.
+// record returns the record of a stored shard.
 func (st *stripe) record(shard int) *buffer.Buffer {
-	switch k := st.v.scheme.K(); {
-	case shard < len(st.bySlot):
+	if shard < len(st.bySlot) {
 		return st.bySlot[shard].record
-	case shard >= k:
-		return st.parity[shard-k]
 	}
-	return nil
+	return st.parity[shard-st.v.scheme.K()]
 }
 
 func (g *Gateway) startAppend(ctx context.Context, a *appends, st *stripe, shard int) {
@@ -252,6 +254,7 @@ func (g *Gateway) startAppend(ctx context.Context, a *appends, st *stripe, shard
 	}
 	writes.Add(1)
 	rec := st.record(shard).Ref()
+	a.started(shard, int64(rec.Cap()))
 	disk := st.v.members[m].disk
 	req := &volume.Append{Extent: st.v.members[m].extent, Epoch: st.v.epoch, Offset: st.table.Shards[shard].Offset,
 		Stripe: st.table, Shard: shard, Record: rec}
@@ -265,6 +268,13 @@ func (g *Gateway) startAppend(ctx context.Context, a *appends, st *stripe, shard
 		a.returned(g, shard)
 		a.results <- appendResult{shard, time.Since(began), err}
 	}()
+}
+
+func (a *appends) started(shard int, bytes int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting[shard] = bytes
+	a.sent++
 }
 
 // returned notes that the append of a shard came back.

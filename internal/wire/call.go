@@ -214,16 +214,6 @@ func (r receiver) RecvMsg(m any) error { return receive(r.Context(), m, r.Server
 // codec is the client's, with what a server has to add to it.
 type codec struct{ client.Codec }
 
-// Marshal frees a GetMessage once gRPC has references of its own: the handler
-// that made it has returned by then.
-func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	out, err := c.Codec.Marshal(v)
-	if m, ok := v.(*client.GetMessage); ok {
-		m.Free()
-	}
-	return out, err
-}
-
 // Unmarshal leaves in an envelope what was wrong with the message.
 func (c codec) Unmarshal(src mem.BufferSlice, v any) error {
 	if e, ok := v.(*envelope); ok {

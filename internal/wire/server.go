@@ -27,6 +27,7 @@ const (
 	maxConnections = 1024      // a process; more wait to be accepted
 	maxStreams     = 256       // calls in flight a connection
 	maxHeader      = 16 << 10  // bytes of a request's headers
+	workers        = 64        // goroutines kept for calls: their stacks have grown already
 	connBuffer     = 256 << 10 // bytes of gRPC's own buffer each way: fewer system calls a block than with 32 KiB
 
 	handshakeTimeout = 10 * time.Second
@@ -87,6 +88,7 @@ func transportOptions() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(workers),
 	}
 }
 
