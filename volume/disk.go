@@ -20,9 +20,9 @@ type Disk struct {
 	zoneCap int64 // bytes of an extent that a zone holds: all but its header
 	log     *slog.Logger
 	m       *diskMetrics
-	note    string
 
 	mu      sync.RWMutex // guards all below to tables, extents included; never held across I/O
+	note    string       // of Status: what is not as a clean stop leaves it
 	cat     *catalog
 	held    zoneSet // zones without an owner that may not be given yet: to be reset, or being given
 	lowest  uint32  // every zone below it has an owner or is held
@@ -138,6 +138,7 @@ func OpenDisk(_ context.Context, dev Device, cfg DiskConfig) (*Disk, error) {
 	if s.torn != "" {
 		d.log.Warn("superblock log does not end cleanly", "found", s.torn)
 	}
+	d.restoreLost(s.torn != "")
 	d.start()
 	return d, nil
 }
@@ -189,7 +190,7 @@ func (d *Disk) Mount(incarnation uint64) error {
 			d.finish(e)
 		}
 		d.w.unfinished = nil
-		d.wg.Go(func() { d.reset(leftovers) })
+		d.wg.Go(func() { d.reset(d.unclaimed(leftovers)) })
 		return nil
 	})
 }

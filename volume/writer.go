@@ -276,34 +276,35 @@ func (d *Disk) sync() error {
 	return d.present()
 }
 
-// allocate chooses n zones, empties those that are not known to be empty, and
-// holds them until they are given or let go. Fewer free zones are ErrDiskFull.
-// Only the writer calls it.
+// allocate chooses n zones, the lowest that are free, empties those that are
+// not known to be empty, and holds them until they are given or let go. Fewer
+// free zones are ErrDiskFull. Only the writer calls it.
 func (d *Disk) allocate(n int) ([]uint32, error) {
 	if n <= 0 {
 		return nil, nil
 	}
 	total := uint32(d.usableZones(d.dev.Geometry()))
 	var zones []uint32
-	d.mu.Lock()
-	for ; d.lowest < total && len(zones) < n; d.lowest++ {
-		if z := d.lowest; !d.cat.owned.has(z) && !d.held.has(z) {
-			zones = append(zones, z)
-			d.held.add(z)
-		}
-	}
-	d.mu.Unlock()
-	if len(zones) < n {
-		d.release(zones)
-		return nil, fmt.Errorf("disk %v: no zone to give: %d of %d are free, %d are needed: %w", d.ident.Disk, len(zones), total, n, holdall.ErrDiskFull)
-	}
-	for _, z := range zones {
-		if at, known := d.dev.WritePointer(int(z)); known && at == 0 {
-			continue
-		}
-		if err := d.dev.Reset(int(z)); err != nil {
+	unreadable := 0
+	for len(zones) < n {
+		z, ok := d.nextFree(total)
+		if !ok {
 			d.release(zones)
-			return nil, d.broken(fmt.Errorf("disk %v: reset zone %d: %w", d.ident.Disk, z, err))
+			return nil, fmt.Errorf("disk %v: no zone to give: %d of %d are free, %d are needed: %w", d.ident.Disk, len(zones), total, n, holdall.ErrDiskFull)
+		}
+		ok, err := d.empty(z)
+		if ok {
+			zones = append(zones, z)
+		} else if err != nil {
+			unreadable++
+			if unreadable < maxUnreadable && d.dev.Check() == nil {
+				continue
+			}
+			err = d.broken(err)
+		}
+		if err != nil {
+			d.release(zones)
+			return nil, err
 		}
 	}
 	return zones, nil
