@@ -56,10 +56,7 @@ func (p *Pool) Take(n int) *Buffer {
 	if n < 0 || n > MaxSize {
 		panic(fmt.Sprintf("buffer: take of %d bytes, want 0 to %d", n, MaxSize))
 	}
-	class := 0
-	for classes[class] < n {
-		class++
-	}
+	class := classOf(n)
 	b := p.reuse(class)
 	if b == nil {
 		mem, err := mapMemory(classes[class])
@@ -73,6 +70,17 @@ func (p *Pool) Take(n int) *Buffer {
 	b.refs.Store(1)
 	p.lent.Add(int64(len(b.mem)))
 	return b
+}
+
+// Capacity returns the capacity of the Buffer that Take lends for n bytes, 0 to
+// MaxSize: what it costs to hold one.
+func Capacity(n int) int { return classes[classOf(n)] }
+
+func classOf(n int) (class int) {
+	for classes[class] < n {
+		class++
+	}
+	return class
 }
 
 func (p *Pool) reuse(class int) *Buffer {

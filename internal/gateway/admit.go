@@ -92,11 +92,12 @@ func (b *budget) inUse() int64 {
 // take.
 const retryDelay = 50 * time.Millisecond
 
-// Admission is leave to send one block. It counts against the memory budget
-// until Release.
+// Admission is leave to send one block. The capacity of the block's buffer
+// counts against the memory budget until Release.
 type Admission struct {
 	g        *Gateway
-	size     int64
+	size     int64 // the most bytes that the block may have
+	held     int64 // bytes that count
 	arrival  arrival
 	released atomic.Bool
 }
@@ -112,12 +113,13 @@ func (g *Gateway) Admit(size int64) (*Admission, error) {
 	if g.isClosing() {
 		return nil, errClosing()
 	}
-	if !g.receive.try(size) {
+	held := receiveCost(int(size))
+	if !g.receive.try(held) {
 		g.metrics.refused.Inc()
 		return nil, &holdall.RetryAfter{Delay: retryDelay, Err: fmt.Errorf(
-			"gateway: put of %d bytes: %d of %d bytes for puts in use: %w", size, g.receive.inUse(), g.receive.limit, holdall.ErrExhausted)}
+			"gateway: put of %d bytes, %d with its buffer: %d of %d bytes for puts in use: %w", size, held, g.receive.inUse(), g.receive.limit, holdall.ErrExhausted)}
 	}
-	a := &Admission{g: g, size: size}
+	a := &Admission{g: g, size: size, held: held}
 	g.arrivals.begin(&a.arrival)
 	return a, nil
 }
@@ -126,7 +128,7 @@ func (g *Gateway) Admit(size int64) (*Admission, error) {
 func (a *Admission) Release() {
 	if a.released.CompareAndSwap(false, true) {
 		a.g.arrived(&a.arrival)
-		a.g.receive.hold(-a.size)
+		a.g.receive.hold(-a.held)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
 )
 
 func TestBudgetLetsWaitersInInOrder(t *testing.T) {
@@ -144,6 +145,30 @@ func TestHedgesAreFewAndNoneWhileQueuesAreLong(t *testing.T) {
 	}
 	if r.tokens = 5; r.hedge(9) {
 		t.Fatal("hedged behind a long queue")
+	}
+}
+
+// TestRecordOfManyBlocksCounts: the record that blocks are packed in may take a
+// larger buffer than theirs together, and counts until the pack is released.
+func TestRecordOfManyBlocksCounts(t *testing.T) {
+	g := &Gateway{pool: buffer.NewPool(0), receive: newBudget(1 << 30)}
+	p := new(pack)
+	for range 2 {
+		buf := g.pool.Take(receiveBytes(7000))
+		p.items = append(p.items, &item{flight: new(flight), size: 7000, buf: buf, data: buf.Bytes()[holdall.RecordHeaderSize:][:7000], fresh: true})
+		g.receive.hold(receiveCost(7000))
+	}
+	p.build(g)
+	if g.pool.Lent() <= 2*receiveCost(7000) || g.receive.inUse() != g.pool.Lent() {
+		t.Errorf("%d bytes count of %d that are held; two blocks came in with %d", g.receive.inUse(), g.pool.Lent(), 2*receiveCost(7000))
+	}
+	for _, it := range p.items {
+		it.buf.Release()
+		g.receive.hold(-receiveCost(7000))
+	}
+	p.release(g)
+	if g.receive.inUse() != 0 || g.pool.Lent() != 0 {
+		t.Errorf("%d bytes count, %d are held at the end", g.receive.inUse(), g.pool.Lent())
 	}
 }
 

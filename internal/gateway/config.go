@@ -62,10 +62,11 @@ type Damage struct {
 }
 
 // Shares of Config.Memory, in percent. Parity, at most OpenVolumes stripes of it,
-// and rebuilds come on top.
+// and rebuilds come on top; and what a record that was packed of several blocks
+// holds beyond the buffers that those came in counts with the puts (pack.go).
 const (
 	cacheShare   = 52 // 266 MiB by default: a working set of 256 MiB fits in blocks of 4 MiB
-	receiveShare = 30 // 38 blocks of 4 MiB by default
+	receiveShare = 30 // 37 blocks of 4 MiB by default, with their buffers
 	sendShare    = 18
 )
 

@@ -35,7 +35,7 @@ func finishAll(g *Gateway, packs []*pack, err error) {
 		for _, it := range p.items {
 			it.finish(g, err)
 		}
-		p.release()
+		p.release(g)
 	}
 }
 
@@ -47,6 +47,7 @@ type pack struct {
 	length uint32         // of the payload, directory included
 	places []uint32       // offset of each item in the payload
 	writes *atomic.Int32  // appends of this very record that have not returned
+	beyond int64          // bytes that the record holds beyond what its blocks were admitted with
 }
 
 // repack makes a pack of each item: rare, and then few.
@@ -61,7 +62,7 @@ func repack(items []*item) []*pack {
 // build lays the pack's blocks end to end in a record buffer, directory last.
 // The buffer of a lone block becomes the record as it is. A record that a late
 // append may still be reading is left alone, and copied.
-func (p *pack) build(pool *buffer.Pool) {
+func (p *pack) build(g *Gateway) {
 	if p.record != nil && p.writes.Load() == 0 {
 		return
 	}
@@ -85,8 +86,9 @@ func (p *pack) build(pool *buffer.Pool) {
 		p.record.Resize(whole)
 		lone.data = p.record.Bytes()[holdall.RecordHeaderSize:][:lone.size]
 	} else {
-		p.record = pool.Take(whole)
+		p.record = g.pool.Take(whole)
 		p.adopt()
+		p.count(g)
 	}
 	mem := p.record.Bytes()[holdall.RecordHeaderSize:]
 	volume.AppendDirectory(mem[:at:at+volume.DirectorySize(len(entries))], entries)
@@ -108,10 +110,23 @@ func (p *pack) adopt() {
 	}
 }
 
+// count makes the record count against the memory for puts as far as its blocks'
+// admissions do not cover it: a record may take a buffer of the next class up.
+func (p *pack) count(g *Gateway) {
+	beyond := int64(p.record.Cap())
+	for _, it := range p.items {
+		beyond -= receiveCost(it.size)
+	}
+	g.receive.hold(max(0, beyond) - p.beyond)
+	p.beyond = max(0, beyond)
+}
+
 // payload returns the pack's bytes as they are coded.
 func (p *pack) payload() []byte { return p.record.Bytes()[holdall.RecordHeaderSize:][:p.length] }
 
-func (p *pack) release() {
+func (p *pack) release(g *Gateway) {
+	g.receive.hold(-p.beyond)
+	p.beyond = 0
 	if p.record != nil {
 		p.record.Release()
 		p.record = nil

@@ -51,8 +51,18 @@ func (a *Admission) Receive(ns holdall.NamespaceID, size int) (*Incoming, error)
 	return in, nil
 }
 
+// receiveBytes is the length of the buffer in which a block of size bytes is
+// received.
+func receiveBytes(size int) int {
+	return holdall.RecordHeaderSize + size + volume.DirectorySize(1) + holdall.RecordHeaderSize
+}
+
+// receiveCost is what that buffer takes of memory, in bytes: up to four times
+// its length.
+func receiveCost(size int) int64 { return int64(buffer.Capacity(receiveBytes(size))) }
+
 func (g *Gateway) incoming(ns holdall.NamespaceID, size int) *Incoming {
-	buf := g.pool.Take(holdall.RecordHeaderSize + size + volume.DirectorySize(1) + holdall.RecordHeaderSize)
+	buf := g.pool.Take(receiveBytes(size))
 	buf.Resize(holdall.RecordHeaderSize + size)
 	h := g.hashers.Get().(*holdall.Hasher)
 	h.Reset()
@@ -137,7 +147,7 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 		case <-f.done:
 		case <-ctx.Done():
 			if first && in.buf == nil && in.from != nil {
-				g.holdUntilEnd(f, int64(in.size))
+				g.holdUntilEnd(f, receiveCost(in.size))
 			}
 			return PutResult{}, fmt.Errorf("gateway: put of %v: %w: %w", id, context.Cause(ctx), holdall.ErrUnavailable)
 		}
@@ -256,7 +266,7 @@ func (g *Gateway) writeStripe(l *lane, packs []*pack) {
 			return
 		}
 		again, err := g.writeOnce(ctx, l, st)
-		st.release(again)
+		st.release(g, again)
 		if err != nil {
 			finishAll(g, now, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/internal/faultdisk"
 	"github.com/holdall/holdall/internal/gateway"
 	"github.com/holdall/holdall/internal/sim"
@@ -119,7 +120,7 @@ func TestPutsBeyondTheMemoryAreRefusedBeforeTheyCome(t *testing.T) {
 	c := newCell(t, sim.Config{})
 	limit := c.Gateway.Status().PutLimit
 	var held []*gateway.Admission
-	for range limit / holdall.MaxBlockSize {
+	for range limit / buffer.MaxSize {
 		a, err := c.Gateway.Admit(holdall.MaxBlockSize)
 		if err != nil {
 			t.Fatal(err)
@@ -139,6 +140,31 @@ func TestPutsBeyondTheMemoryAreRefusedBeforeTheyCome(t *testing.T) {
 		t.Errorf("%d bytes still admitted", used)
 	}
 	c.put(1000)
+}
+
+// TestAdmissionCountsWhatIsHeld: a buffer's capacity can be four times what is in
+// it, and more for the smallest blocks.
+func TestAdmissionCountsWhatIsHeld(t *testing.T) {
+	c := newCell(t, sim.Config{})
+	for _, size := range []int{1, 4096, 8192, 16 << 10, 64 << 10, 80 << 10, 1 << 20, 1<<20 + 64<<10, holdall.MaxBlockSize} {
+		before := c.Pool.Lent()
+		a, err := c.Gateway.Admit(int64(size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := a.Receive(ns, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, counted := c.Pool.Lent()-before, c.Gateway.Status().PutBytes; counted != held {
+			t.Errorf("block of %d bytes: %d are held, %d count", size, held, counted)
+		}
+		in.Discard()
+		a.Release()
+	}
+	if used := c.Gateway.Status().PutBytes; used != 0 {
+		t.Errorf("%d bytes still admitted", used)
+	}
 }
 
 func TestPutsOfOneBlockShareOneWrite(t *testing.T) {

@@ -54,7 +54,7 @@ func (g *Gateway) layOut(v *openVolume, packs []*pack) (st *stripe, ok bool) {
 	st = &stripe{v: v, packs: packs, ends: slices.Clone(v.ends), table: holdall.Stripe{
 		Volume: v.id, Epoch: v.epoch, Number: number, Scheme: v.scheme, Shards: make([]holdall.ShardPlace, n)}}
 	for _, p := range packs {
-		p.build(g.pool)
+		p.build(g)
 	}
 	// The larger packs go to the emptier members, so that extents fill alike.
 	largest := slices.SortedStableFunc(slices.Values(packs), func(a, b *pack) int { return cmp.Compare(b.length, a.length) })
@@ -131,14 +131,14 @@ func (st *stripe) again(g *Gateway, why error) ([]*pack, error) {
 
 // release gives back the memory of the stripe, but for the packs that are
 // written again.
-func (st *stripe) release(again []*pack) {
+func (st *stripe) release(g *Gateway, again []*pack) {
 	for _, b := range st.parity {
 		b.Release()
 	}
 	st.parity = nil
 	for _, p := range st.packs {
 		if !slices.Contains(again, p) {
-			p.release()
+			p.release(g)
 		}
 	}
 }
