@@ -75,7 +75,7 @@ func cellStatus(m *holdallv1.CellStatusResponse) *CellStatus {
 		Tasks: []TaskStatus{}, Notes: append([]string{}, m.Notes...),
 	}
 	for _, t := range m.Tasks {
-		s.Tasks = append(s.Tasks, TaskStatus{Kind: t.Kind, Count: t.Count, BytesPerSecond: t.BytesPerSecond, ETASeconds: t.EtaSeconds})
+		s.Tasks = append(s.Tasks, TaskStatus{Kind: t.Kind, Count: t.Count, Rate: t.BytesPerSecond, ETA: t.EtaSeconds})
 	}
 	return s
 }

@@ -69,10 +69,10 @@ type DiskCounts struct {
 
 // TaskStatus is all upkeep work of one kind.
 type TaskStatus struct {
-	Kind           string  `json:"kind"`
-	Count          uint64  `json:"count"`
-	BytesPerSecond uint64  `json:"rate"`
-	ETASeconds     float64 `json:"eta_seconds"` // 0 = not known
+	Kind  string   `json:"kind"`
+	Count uint64   `json:"count"` // waiting or under way
+	Rate  *uint64  `json:"rate"`  // bytes a second, measured over the last minute; nil = not known yet
+	ETA   *float64 `json:"eta"`   // seconds until all are done at that rate; nil = not known
 }
 
 // DiskStatus is one disk of a cell.

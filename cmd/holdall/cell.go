@@ -70,12 +70,12 @@ func printCell(w io.Writer, s *client.CellStatus) {
 	fmt.Fprintln(w)
 	t := newTable("TASK", ">WAITING", ">RATE", ">ETA")
 	for _, k := range s.Tasks {
-		rate, eta := "-", "-"
-		if k.BytesPerSecond > 0 {
-			rate = bytesText(int64(k.BytesPerSecond)) + "/s"
+		rate, eta := "-", "-" // not known
+		if k.Rate != nil {
+			rate = bytesText(int64(*k.Rate)) + "/s"
 		}
-		if k.ETASeconds > 0 {
-			eta = (time.Duration(k.ETASeconds) * time.Second).String()
+		if k.ETA != nil {
+			eta = etaText(*k.ETA)
 		}
 		t.row(k.Kind, count(int64(k.Count)), rate, eta)
 	}
@@ -94,4 +94,14 @@ func missingText(missing map[uint32]uint64) string {
 		}
 	}
 	return or(strings.Join(words, ", "), "none")
+}
+
+// longestETA bounds what is shown: beyond it the work stands still, in effect.
+const longestETA = 90 * 24 * time.Hour
+
+func etaText(seconds float64) string {
+	if seconds > longestETA.Seconds() {
+		return fmt.Sprintf("over %d days", int(longestETA.Hours()/24))
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }

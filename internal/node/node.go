@@ -48,6 +48,7 @@ type Node struct {
 	httpAddr      net.Addr // nil: none
 
 	damage   damage
+	rates    taskRates
 	failures chan diskFailure
 	fatal    chan error     // holds the first reason to end that nobody asked for
 	running  sync.WaitGroup // watcher, servers
@@ -175,6 +176,7 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	n.running.Go(func() { n.watchDisks(run) })
+	n.running.Go(func() { n.watchTasks(run) })
 	return nil
 }
 

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"sort"
 	"time"
 
 	"github.com/holdall/holdall"
@@ -57,7 +56,7 @@ func (n *Node) CellStatus(context.Context) (client.CellStatus, error) {
 		return s, err
 	}
 	s.Health = health(worst, s.Disks.Failed, n.ready())
-	s.Tasks, err = n.taskCounts()
+	s.Tasks, err = n.taskStatus()
 	s.Notes = n.notes(&c, &s, disks)
 	return s, err
 }
@@ -112,23 +111,6 @@ func health(worst margin, failed uint32, ready error) string {
 		return healthDegraded
 	}
 	return healthOK
-}
-
-func (n *Node) taskCounts() ([]client.TaskStatus, error) {
-	tasks, err := n.store.Tasks()
-	if err != nil {
-		return nil, err
-	}
-	byKind := map[string]uint64{}
-	for _, t := range tasks {
-		byKind[t.Kind]++
-	}
-	list := []client.TaskStatus{}
-	for kind, count := range byKind {
-		list = append(list, client.TaskStatus{Kind: kind, Count: count})
-	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Kind < list[j].Kind })
-	return list, nil
 }
 
 // notes says what an operator should know, the most urgent first.

@@ -50,7 +50,7 @@ func encodeCell(s *client.CellStatus) *holdallv1.CellStatusResponse {
 		VolumesOpen: s.VolumesOpen, VolumesSealed: s.VolumesSealed, Notes: s.Notes,
 	}
 	for _, t := range s.Tasks {
-		m.Tasks = append(m.Tasks, &holdallv1.CellStatusResponse_Task{Kind: t.Kind, Count: t.Count, BytesPerSecond: t.BytesPerSecond, EtaSeconds: t.ETASeconds})
+		m.Tasks = append(m.Tasks, &holdallv1.CellStatusResponse_Task{Kind: t.Kind, Count: t.Count, BytesPerSecond: t.Rate, EtaSeconds: t.ETA})
 	}
 	return m
 }

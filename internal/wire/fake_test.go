@@ -233,7 +233,7 @@ var aCell = client.CellStatus{
 	Health: "degraded", Cell: "00112233445566778899aabbccddeeff", Version: "v1", Started: time.Unix(9000, 0).UTC(),
 	Incarnation: 2, Quarantine: true, RaftIndex: 3, Scheme: "rs-6-3", Domain: "disk", Blocks: 4, UserBytes: 5, DiskBytes: 6, Overhead: 1.2,
 	TrashBlocks: 7, TrashBytes: 8, StripesMissing: map[uint32]uint64{0: 10, 2: 1}, Disks: client.DiskCounts{Active: 8, Failed: 1, Draining: 2},
-	VolumesOpen: 4, VolumesSealed: 5, Tasks: []client.TaskStatus{{Kind: "free", Count: 3, BytesPerSecond: 9, ETASeconds: 1.5}}, Notes: []string{"disk failed"},
+	VolumesOpen: 4, VolumesSealed: 5, Tasks: []client.TaskStatus{{Kind: "footer", Count: 1}, {Kind: "free", Count: 3, Rate: new(uint64(9)), ETA: new(1.5)}}, Notes: []string{"disk failed"},
 }
 
 var aPurge = client.PurgeStatus{

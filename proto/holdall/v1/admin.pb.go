@@ -1857,9 +1857,9 @@ func (x *ProcessStatsResponse) GetDeviceWrittenBytes() uint64 {
 type CellStatusResponse_Task struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Kind           string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Count          uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`                                           // waiting or under way
-	BytesPerSecond uint64                 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"` // at present
-	EtaSeconds     float64                `protobuf:"fixed64,4,opt,name=eta_seconds,json=etaSeconds,proto3" json:"eta_seconds,omitempty"`              // 0: not known
+	Count          uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`                                                 // waiting or under way
+	BytesPerSecond *uint64                `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3,oneof" json:"bytes_per_second,omitempty"` // measured over the last minute; absent: not known yet
+	EtaSeconds     *float64               `protobuf:"fixed64,4,opt,name=eta_seconds,json=etaSeconds,proto3,oneof" json:"eta_seconds,omitempty"`              // until all are done at that rate; absent: not known
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1909,15 +1909,15 @@ func (x *CellStatusResponse_Task) GetCount() uint64 {
 }
 
 func (x *CellStatusResponse_Task) GetBytesPerSecond() uint64 {
-	if x != nil {
-		return x.BytesPerSecond
+	if x != nil && x.BytesPerSecond != nil {
+		return *x.BytesPerSecond
 	}
 	return 0
 }
 
 func (x *CellStatusResponse_Task) GetEtaSeconds() float64 {
-	if x != nil {
-		return x.EtaSeconds
+	if x != nil && x.EtaSeconds != nil {
+		return *x.EtaSeconds
 	}
 	return 0
 }
@@ -2066,7 +2066,7 @@ const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16holdall/v1/admin.proto\x12\n" +
 	"holdall.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
-	"\x11CellStatusRequest\"\xfc\a\n" +
+	"\x11CellStatusRequest\"\xac\b\n" +
 	"\x12CellStatusResponse\x12\x16\n" +
 	"\x06health\x18\x01 \x01(\tR\x06health\x12\x12\n" +
 	"\x04cell\x18\x02 \x01(\tR\x04cell\x12\x18\n" +
@@ -2100,13 +2100,15 @@ const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\x05notes\x18\x17 \x03(\tR\x05notes\x1aA\n" +
 	"\x13StripesMissingEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\rR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a{\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a\xaa\x01\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\x12(\n" +
-	"\x10bytes_per_second\x18\x03 \x01(\x04R\x0ebytesPerSecond\x12\x1f\n" +
-	"\veta_seconds\x18\x04 \x01(\x01R\n" +
-	"etaSeconds\"\xbf\x03\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12-\n" +
+	"\x10bytes_per_second\x18\x03 \x01(\x04H\x00R\x0ebytesPerSecond\x88\x01\x01\x12$\n" +
+	"\veta_seconds\x18\x04 \x01(\x01H\x01R\n" +
+	"etaSeconds\x88\x01\x01B\x13\n" +
+	"\x11_bytes_per_secondB\x0e\n" +
+	"\f_eta_seconds\"\xbf\x03\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
@@ -2352,6 +2354,7 @@ func file_holdall_v1_admin_proto_init() {
 	if File_holdall_v1_admin_proto != nil {
 		return
 	}
+	file_holdall_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
