@@ -6,7 +6,7 @@
 // interfaces of cell.go.
 //
 // Reading order: put.go, whose steps carry the numbers of ARCHITECTURE.md, and
-// what it calls: lane.go (packing), stripe.go (coding, appending), open.go
+// what it calls: lane.go (packing), stripe.go (coding, appending), refusal.go, open.go
 // (volumes to write to), takeover.go, seal.go. Then get.go and rebuild.go.
 package gateway
 

@@ -329,24 +329,6 @@ func (g *Gateway) acknowledge(st *stripe, res metadata.CommitResult) []*pack {
 	return repack(unsafe)
 }
 
-// afterRefusal looks the blocks up. A stripe commits whole or not at all, so
-// either all are where this stripe put them, by an entry whose answer was lost,
-// or none is and they go elsewhere.
-func (g *Gateway) afterRefusal(ctx context.Context, st *stripe, refusal error) ([]*pack, error) {
-	first := st.items[0].flight.key
-	rows, err := g.cfg.Index.Lookup(ctx, first.ns, []holdall.BlockID{first.id}, true)
-	if err != nil {
-		return nil, err
-	}
-	if rows[0].Live() && rows[0].Location == st.blocks[0].location(st.v.id) {
-		for _, it := range st.items {
-			it.finish(g, nil)
-		}
-		return nil, nil
-	}
-	return st.again(g, refusal)
-}
-
 // blockKey names a block of a namespace.
 type blockKey struct {
 	ns holdall.NamespaceID

@@ -3,6 +3,9 @@ package gateway
 import (
 	"slices"
 	"testing"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/metadata"
 )
 
 func TestBuffersOfAppendsThatDoNotReturnCountUntilTheyDo(t *testing.T) {
@@ -19,5 +22,37 @@ func TestBuffersOfAppendsThatDoNotReturnCountUntilTheyDo(t *testing.T) {
 	a.returned(g, 3)
 	if g.receive.inUse() != 0 {
 		t.Fatalf("%d bytes still counted", g.receive.inUse())
+	}
+}
+
+func TestOnlyProofMakesARefusedStripeCommitted(t *testing.T) {
+	const volume = holdall.VolumeID(7)
+	epoch := holdall.MakeEpoch(1, 5)
+	st := &stripe{v: &openVolume{id: volume, epoch: epoch}, table: holdall.Stripe{Number: 3}, blocks: []placedBlock{{1, 4096, 10}, {2, 8192, 10}}}
+	here := []metadata.Block{{}, {Found: true, Location: st.blocks[1].location(volume)}}
+	away := []metadata.Block{{Found: true, Location: holdall.Location{Volume: 8, Member: 1, Offset: 4096, Length: 10}}, {}}
+	row := func(s holdall.VolumeState, incarnation uint32, counter, last uint64) metadata.Volume {
+		return metadata.Volume{ID: volume, State: s, Epoch: holdall.MakeEpoch(incarnation, counter), Last: last}
+	}
+	for _, tt := range []struct {
+		what string
+		v    metadata.Volume
+		rows []metadata.Block
+		want bool
+	}{
+		{"ours, committed, rows moved", row(holdall.VolumeOpen, 1, 5, 3), away, true},
+		{"ours, not committed", row(holdall.VolumeOpen, 1, 5, 2), away, false},
+		{"sealed, committed", row(holdall.VolumeSealed, 1, 6, 3), away, true},
+		{"sealed, not committed", row(holdall.VolumeSealed, 1, 6, 2), away, false},
+		{"taken, went on, no row here", row(holdall.VolumeOpen, 1, 6, 4), away, false},
+		{"taken, went on, a row here", row(holdall.VolumeOpen, 1, 6, 4), here, true},
+		{"taken, did not go on", row(holdall.VolumeOpen, 1, 6, 2), away, false},
+		{"taken and sealed", row(holdall.VolumeSealed, 1, 7, 3), away, false},
+		{"sealed in another incarnation", row(holdall.VolumeSealed, 2, 6, 3), away, false},
+		{"gone", metadata.Volume{}, away, false},
+	} {
+		if got := st.committed(&tt.v, tt.rows); got != tt.want {
+			t.Errorf("%s: committed %t", tt.what, got)
+		}
 	}
 }
