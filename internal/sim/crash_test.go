@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	crashScripts = flag.Int("crashscripts", 4, "scripts whose every crash is tried")
+	crashScripts = flag.Int("crashscripts", 6, "scripts whose every crash is tried")
 	crashSubsets = flag.Int("crashsubsets", 16, "subsets of unsynced writes tried at each instant")
 )
 
