@@ -126,7 +126,7 @@ func openBlock(path string, cfg BlockConfig) (*os.File, error) {
 
 // start measures the medium.
 func (d *BlockDevice) start(cfg BlockConfig) error {
-	if err := unix.Fstat(int(d.file.Fd()), &d.self); err != nil {
+	if err := again(func() error { return unix.Fstat(int(d.file.Fd()), &d.self) }); err != nil {
 		return fmt.Errorf("disk %s: %v: %w", d.path, err, holdall.ErrDiskFailed)
 	}
 	size := d.self.Size
@@ -148,11 +148,13 @@ func (d *BlockDevice) start(cfg BlockConfig) error {
 // blockSize returns the size of a block device in bytes.
 func blockSize(f *os.File) (int64, error) {
 	var n uint64
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&n)))
-	if e != 0 {
-		return 0, e
-	}
-	return int64(n), nil
+	err := again(func() error {
+		if _, _, e := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKGETSIZE64, uintptr(unsafe.Pointer(&n))); e != 0 {
+			return e
+		}
+		return nil
+	})
+	return int64(n), err
 }
 
 // Geometry implements Device.
@@ -251,7 +253,7 @@ func (d *BlockDevice) Sync(zones ...int) error {
 	if len(dirty) == 0 {
 		return errors.Join(errs...)
 	}
-	if err := unix.Fdatasync(int(d.file.Fd())); err != nil {
+	if err := again(func() error { return unix.Fdatasync(int(d.file.Fd())) }); err != nil {
 		err = fmt.Errorf("disk %s: sync of %d zones: %v: %w", d.path, len(dirty), err, holdall.ErrDiskFailed)
 		for _, zone := range dirty {
 			d.book.breakZone(zone, err)

@@ -33,6 +33,26 @@ func writeKind(err error) error {
 	return holdall.ErrDiskFailed
 }
 
+// again makes call until a signal does not interrupt it. The runtime sends
+// signals to its own threads, and a call that takes long, as reserving a zone
+// does, meets one: it was not carried out, and has not failed.
+func again(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// openAgain opens name in the directory dir, as again does.
+func openAgain(dir int, name string, flags int, mode uint32) (fd int, err error) {
+	err = again(func() error {
+		fd, err = unix.Openat(dir, name, flags, mode)
+		return err
+	})
+	return fd, err
+}
+
 // pwriteAll writes bufs at off of fd, in one call unless the kernel takes only
 // part of them.
 func pwriteAll(fd int, off int64, bufs [][]byte) error {
@@ -96,7 +116,7 @@ func preadAll(fd int, off int64, buf []byte) (int, error) {
 // sameFile says whether path names the file that st describes.
 func sameFile(path string, st *unix.Stat_t) error {
 	var now unix.Stat_t
-	if err := unix.Stat(path, &now); err != nil {
+	if err := again(func() error { return unix.Stat(path, &now) }); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if now.Dev != st.Dev || now.Ino != st.Ino || now.Rdev != st.Rdev {

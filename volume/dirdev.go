@@ -134,7 +134,7 @@ func lockDir(path string, readOnly bool) (*os.File, error) {
 		return nil, fmt.Errorf("disk %s: is not a directory; a regular file or block device is opened as an image: %w", path, holdall.ErrInvalid)
 	}
 	if !readOnly {
-		if err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		if err := again(func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK|unix.X_OK, unix.AT_EACCESS) }); err != nil {
 			return nil, fmt.Errorf("disk %s: this user (uid %d) cannot make files there: %v; change its owner or mode, or remount it read-write: %w", path, os.Geteuid(), err, holdall.ErrDiskFailed)
 		}
 	}
@@ -155,7 +155,7 @@ func lockFile(f *os.File, path string, shared bool) error {
 	if shared {
 		how = unix.LOCK_SH
 	}
-	err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+	err := again(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
 	if err == unix.EWOULDBLOCK {
 		return fmt.Errorf("disk %s: is in use by another process; stop it, or name another disk: %w", path, holdall.ErrRefused)
 	}
@@ -171,7 +171,7 @@ func (d *DirDevice) countZones(cfg DirConfig) (int, error) {
 	capacity := cfg.Capacity
 	if capacity == 0 {
 		var st unix.Statfs_t
-		if err := unix.Fstatfs(int(d.dir.Fd()), &st); err != nil {
+		if err := again(func() error { return unix.Fstatfs(int(d.dir.Fd()), &st) }); err != nil {
 			return 0, fmt.Errorf("disk %s: size of its filesystem: %v: %w", d.path, err, holdall.ErrDiskFailed)
 		}
 		capacity = int64(st.Blocks) * st.Bsize
@@ -197,7 +197,7 @@ func (d *DirDevice) countZones(cfg DirConfig) (int, error) {
 
 // start learns who the disk is, and which zones are open if that is limited.
 func (d *DirDevice) start() error {
-	if err := unix.Fstat(int(d.dir.Fd()), &d.root); err != nil {
+	if err := again(func() error { return unix.Fstat(int(d.dir.Fd()), &d.root) }); err != nil {
 		return fmt.Errorf("disk %s: %v: %w", d.path, err, holdall.ErrDiskFailed)
 	}
 	if _, err := d.load(0); err != nil {
@@ -221,7 +221,9 @@ func (d *DirDevice) load(zone int) (int64, error) {
 		return off, nil
 	}
 	var st unix.Stat_t
-	err := unix.Fstatat(int(d.dir.Fd()), zoneFileName(zone), &st, unix.AT_SYMLINK_NOFOLLOW)
+	err := again(func() error {
+		return unix.Fstatat(int(d.dir.Fd()), zoneFileName(zone), &st, unix.AT_SYMLINK_NOFOLLOW)
+	})
 	switch {
 	case err == unix.ENOENT:
 		// No file is an empty zone, unless the whole disk is gone.
@@ -250,7 +252,7 @@ func (d *DirDevice) load(zone int) (int64, error) {
 func (d *DirDevice) Geometry() Geometry {
 	g := Geometry{ZoneSize: d.book.zoneSize, Zones: d.book.zones, MaxOpen: d.book.maxOpen}
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.dir.Fd()), &st); err == nil {
+	if err := again(func() error { return unix.Fstatfs(int(d.dir.Fd()), &st) }); err == nil {
 		g.Available = min(g.Zones, int(int64(st.Bavail)*st.Bsize/g.ZoneSize))
 	}
 	return g

@@ -149,16 +149,16 @@ func (c *zoneFiles) openFile(zone int, create bool) (int, error) {
 	if direct {
 		flags |= unix.O_DIRECT
 	}
-	fd, err := unix.Openat(c.dir, zoneFileName(zone), flags, 0o640)
+	fd, err := openAgain(c.dir, zoneFileName(zone), flags, 0o640)
 	if direct && err == unix.EINVAL {
 		c.withoutDirect(err)
 		flags &^= unix.O_DIRECT
-		fd, err = unix.Openat(c.dir, zoneFileName(zone), flags, 0o640)
+		fd, err = openAgain(c.dir, zoneFileName(zone), flags, 0o640)
 	}
 	if !create && (err == unix.EROFS || err == unix.EACCES) {
 		// Its shards can still be read; writes through it will say why not.
 		flags = flags&^unix.O_RDWR | unix.O_RDONLY
-		fd, err = unix.Openat(c.dir, zoneFileName(zone), flags, 0)
+		fd, err = openAgain(c.dir, zoneFileName(zone), flags, 0)
 	}
 	return fd, err
 }

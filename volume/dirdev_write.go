@@ -63,7 +63,7 @@ func (d *DirDevice) fileFor(zone int, first bool, prepare func(*zoneFile) error)
 	if err == nil {
 		// The file may be as old as the directory, and yet made by a process
 		// that was killed before it got here: sync always.
-		err = unix.Fsync(int(d.dir.Fd()))
+		err = again(func() error { return unix.Fsync(int(d.dir.Fd())) })
 	}
 	if err == nil && zone == 0 {
 		err = d.identify(f)
@@ -78,7 +78,7 @@ func (d *DirDevice) fileFor(zone int, first bool, prepare func(*zoneFile) error)
 // identify makes zone 0's file what Check looks for.
 func (d *DirDevice) identify(f *zoneFile) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
+	if err := again(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -96,7 +96,7 @@ func (d *DirDevice) reserve(f *zoneFile) error {
 	if skip {
 		return nil
 	}
-	err := unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, 0, d.book.zoneSize)
+	err := again(func() error { return unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, 0, d.book.zoneSize) })
 	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
 		d.mu.Lock()
 		first := !d.noRoom
@@ -109,7 +109,7 @@ func (d *DirDevice) reserve(f *zoneFile) error {
 	}
 	if err != nil {
 		// What was taken so far is given back; there is nothing in the file.
-		return errors.Join(err, unix.Ftruncate(f.fd, 0))
+		return errors.Join(err, again(func() error { return unix.Ftruncate(f.fd, 0) }))
 	}
 	return nil
 }
@@ -177,7 +177,7 @@ func (d *DirDevice) syncZone(zone int) error {
 		}
 		defer d.files.give(f)
 		d.files.setDirty(f, false)
-		if err := unix.Fdatasync(f.fd); err != nil {
+		if err := again(func() error { return unix.Fdatasync(f.fd) }); err != nil {
 			return err
 		}
 		return stillNamed(f)
@@ -192,7 +192,7 @@ func (d *DirDevice) syncZone(zone int) error {
 // stillNamed fails if the file was removed.
 func stillNamed(f *zoneFile) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
+	if err := again(func() error { return unix.Fstat(f.fd, &st) }); err != nil {
 		return err
 	}
 	if st.Nlink == 0 {
@@ -262,11 +262,11 @@ func (d *DirDevice) Finish(zone int) error {
 // reserved past it.
 func (d *DirDevice) resize(f *zoneFile, sizes ...int64) error {
 	for _, n := range sizes {
-		if err := unix.Ftruncate(f.fd, n); err != nil {
+		if err := again(func() error { return unix.Ftruncate(f.fd, n) }); err != nil {
 			return err
 		}
 	}
-	if err := unix.Fsync(f.fd); err != nil {
+	if err := again(func() error { return unix.Fsync(f.fd) }); err != nil {
 		return err
 	}
 	d.files.setDirty(f, false)
