@@ -36,6 +36,11 @@ type StatMember struct {
 }
 
 // CellStatus is the health of a cell in one screen.
+//
+// StripesMissing counts the stripes of a volume by how many of its members hold
+// records and do not answer. That is an upper bound of the shards that a stripe
+// lacks: a narrow one may have none on such a member. Stripes under 0 have every
+// shard on a disk that answers. Health follows from it.
 type CellStatus struct {
 	Health         string            `json:"health"` // ok, degraded, at_risk, unavailable
 	Cell           string            `json:"cell"`   // 32 hex digits
@@ -52,7 +57,7 @@ type CellStatus struct {
 	Overhead       float64           `json:"overhead"`   // disk_bytes / user_bytes; 0 = no blocks
 	TrashBlocks    uint64            `json:"trash_blocks"`
 	TrashBytes     uint64            `json:"trash_bytes"`
-	StripesMissing map[uint32]uint64 `json:"stripes_missing"` // shards missing → stripes
+	StripesMissing map[uint32]uint64 `json:"stripes_missing"` // shards missing at most → stripes: see below
 	Disks          DiskCounts        `json:"disks"`
 	VolumesOpen    uint32            `json:"volumes_open"`
 	VolumesSealed  uint32            `json:"volumes_sealed"`

@@ -14,11 +14,22 @@ import (
 	"github.com/holdall/holdall/client"
 )
 
+const statusLong = `Shows health, space, and how many stripes have how many shards missing. A stripe
+is counted by how many of its volume's members hold records and do not answer. A
+narrow stripe may have nothing on such a member: it lacks at most what is shown,
+perhaps less. Whole ones (JSON: stripes_missing "0") have every shard on a disk that
+answers; whether the bytes are right is for ` + "`holdall fsck`" + `.
+
+Of each kind of task: how many wait or are under way, the rate at which they got
+done over the last minute, and how long all will take at that rate. - (JSON: null)
+is not known yet; 0 B/s is no progress, as while freed extents wait out their hold.`
+
 func (c *cli) cellCommand() *cobra.Command {
 	var watch bool
 	status := c.remoteCommand(&cobra.Command{
 		Use:     "status",
 		Short:   "Show the health of the cell in one screen",
+		Long:    statusLong,
 		Example: "  holdall cell status --watch\n  holdall cell status --output json",
 		Args:    cobra.NoArgs,
 	}, func(ctx context.Context, cl *client.Client, _ []string) error {
@@ -90,7 +101,7 @@ func missingText(missing map[uint32]uint64) string {
 		if n == 0 {
 			words = append(words, count(int64(missing[n]))+" whole")
 		} else {
-			words = append(words, fmt.Sprintf("%s with %d shards missing", count(int64(missing[n])), n))
+			words = append(words, fmt.Sprintf("%s with up to %d shards missing", count(int64(missing[n])), n))
 		}
 	}
 	return or(strings.Join(words, ", "), "none")

@@ -9,6 +9,12 @@ import (
 	"github.com/holdall/holdall/client"
 )
 
+func TestMissingShardsAreSaidToBeABound(t *testing.T) {
+	if got, want := missingText(map[uint32]uint64{0: 10, 2: 3}), "10 whole, 3 with up to 2 shards missing"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestCellStatusTellsRateAndETAOfTasks(t *testing.T) {
 	s := client.CellStatus{Tasks: []client.TaskStatus{
 		{Kind: "footer", Count: 2}, {Kind: "free", Count: 3, Rate: new(uint64(4 << 20)), ETA: new(90.4)}, {Kind: "slow", Rate: new(uint64(0)), ETA: new(1e30)},

@@ -68,8 +68,9 @@ type margin struct {
 }
 
 // countStripes counts volumes by state, and stripes by how many of their
-// volume's members do not answer. A narrow stripe may have nothing on such a
-// member, so the count errs on the side of more missing.
+// volume's members hold records and do not answer. A narrow stripe may have
+// nothing on such a member, and only its tables, on disks, could tell; so the
+// count is an upper bound of what is missing, and never tells too little.
 func (n *Node) countStripes(s *client.CellStatus, answers map[holdall.DiskID]bool) (margin, error) {
 	worst := margin{left: holdall.MaxMembers}
 	for v, err := range n.store.AllVolumes() {
@@ -84,21 +85,28 @@ func (n *Node) countStripes(s *client.CellStatus, answers map[holdall.DiskID]boo
 		case holdall.VolumeFreed:
 			continue
 		}
-		missing := 0
-		for m := range v.Members {
-			if !answers[v.Members[m].Disk] {
-				missing++
-			}
-		}
 		if v.Last == 0 {
 			continue
 		}
+		missing := missingMembers(v.Members, answers)
 		s.StripesMissing[uint32(missing)] += v.Last
 		if left := v.Scheme.Tolerance() - missing; left < worst.left {
 			worst = margin{missing, left}
 		}
 	}
 	return worst, nil
+}
+
+// missingMembers counts the members that hold records and do not answer. One
+// without records has lost nothing: no stripe so far has a shard there.
+func missingMembers(members []metadata.Member, answers map[holdall.DiskID]bool) int {
+	missing := 0
+	for _, m := range members {
+		if m.End > 0 && !answers[m.Disk] {
+			missing++
+		}
+	}
+	return missing
 }
 
 func health(worst margin, failed uint32, ready error) string {

@@ -66,23 +66,26 @@ func (*CellStatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type CellStatusResponse struct {
-	state          protoimpl.MessageState     `protogen:"open.v1"`
-	Health         string                     `protobuf:"bytes,1,opt,name=health,proto3" json:"health,omitempty"`                          // ok, degraded, at_risk, unavailable
-	Cell           string                     `protobuf:"bytes,2,opt,name=cell,proto3" json:"cell,omitempty"`                              // 32 hex digits
-	Version        string                     `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`                        // of the server
-	Started        *timestamppb.Timestamp     `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`                        // the server process
-	Incarnation    uint32                     `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`               // raised by every rebuild
-	Quarantine     bool                       `protobuf:"varint,6,opt,name=quarantine,proto3" json:"quarantine,omitempty"`                 // after a rebuild, until ReleaseMetadata
-	RaftIndex      uint64                     `protobuf:"varint,7,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`  // last applied
-	Scheme         string                     `protobuf:"bytes,8,opt,name=scheme,proto3" json:"scheme,omitempty"`                          // of new volumes
-	Domain         string                     `protobuf:"bytes,9,opt,name=domain,proto3" json:"domain,omitempty"`                          // what a volume's members may not share
-	Blocks         uint64                     `protobuf:"varint,10,opt,name=blocks,proto3" json:"blocks,omitempty"`                        // live
-	UserBytes      uint64                     `protobuf:"varint,11,opt,name=user_bytes,json=userBytes,proto3" json:"user_bytes,omitempty"` // of live blocks
-	DiskBytes      uint64                     `protobuf:"varint,12,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"` // written on disks, by write pointers
-	Overhead       float64                    `protobuf:"fixed64,13,opt,name=overhead,proto3" json:"overhead,omitempty"`                   // disk_bytes / user_bytes; 0 when there are none
-	TrashBlocks    uint64                     `protobuf:"varint,14,opt,name=trash_blocks,json=trashBlocks,proto3" json:"trash_blocks,omitempty"`
-	TrashBytes     uint64                     `protobuf:"varint,15,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"`
-	StripesMissing map[uint32]uint64          `protobuf:"bytes,16,rep,name=stripes_missing,json=stripesMissing,proto3" json:"stripes_missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // shards missing → stripes
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Health      string                 `protobuf:"bytes,1,opt,name=health,proto3" json:"health,omitempty"`                          // ok, degraded, at_risk, unavailable
+	Cell        string                 `protobuf:"bytes,2,opt,name=cell,proto3" json:"cell,omitempty"`                              // 32 hex digits
+	Version     string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`                        // of the server
+	Started     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`                        // the server process
+	Incarnation uint32                 `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`               // raised by every rebuild
+	Quarantine  bool                   `protobuf:"varint,6,opt,name=quarantine,proto3" json:"quarantine,omitempty"`                 // after a rebuild, until ReleaseMetadata
+	RaftIndex   uint64                 `protobuf:"varint,7,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`  // last applied
+	Scheme      string                 `protobuf:"bytes,8,opt,name=scheme,proto3" json:"scheme,omitempty"`                          // of new volumes
+	Domain      string                 `protobuf:"bytes,9,opt,name=domain,proto3" json:"domain,omitempty"`                          // what a volume's members may not share
+	Blocks      uint64                 `protobuf:"varint,10,opt,name=blocks,proto3" json:"blocks,omitempty"`                        // live
+	UserBytes   uint64                 `protobuf:"varint,11,opt,name=user_bytes,json=userBytes,proto3" json:"user_bytes,omitempty"` // of live blocks
+	DiskBytes   uint64                 `protobuf:"varint,12,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"` // written on disks, by write pointers
+	Overhead    float64                `protobuf:"fixed64,13,opt,name=overhead,proto3" json:"overhead,omitempty"`                   // disk_bytes / user_bytes; 0 when there are none
+	TrashBlocks uint64                 `protobuf:"varint,14,opt,name=trash_blocks,json=trashBlocks,proto3" json:"trash_blocks,omitempty"`
+	TrashBytes  uint64                 `protobuf:"varint,15,opt,name=trash_bytes,json=trashBytes,proto3" json:"trash_bytes,omitempty"`
+	// Shards missing at most → stripes: each is counted by how many of its
+	// volume's members hold records and do not answer. A narrow stripe may have
+	// no shard on such a member, so it may lack fewer, and never more.
+	StripesMissing map[uint32]uint64          `protobuf:"bytes,16,rep,name=stripes_missing,json=stripesMissing,proto3" json:"stripes_missing,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	DisksActive    uint32                     `protobuf:"varint,17,opt,name=disks_active,json=disksActive,proto3" json:"disks_active,omitempty"`
 	DisksFailed    uint32                     `protobuf:"varint,18,opt,name=disks_failed,json=disksFailed,proto3" json:"disks_failed,omitempty"`
 	DisksDraining  uint32                     `protobuf:"varint,19,opt,name=disks_draining,json=disksDraining,proto3" json:"disks_draining,omitempty"`
