@@ -98,42 +98,6 @@ func slotsWithout(slots []*slot, path string) []*slot {
 	return kept
 }
 
-// ReadmitDisk answers `disk readmit`: every unsealed record is read back, then
-// the disk is mounted anew and takes writes.
-func (n *Node) ReadmitDisk(ctx context.Context, name string, progress func(done, total uint64)) (client.DiskStatus, error) {
-	n.adds.Lock()
-	defer n.adds.Unlock()
-	facts, err := n.Disk(ctx, name)
-	if err != nil {
-		return client.DiskStatus{}, err
-	}
-	d, err := n.volumes.Disk(facts.ID)
-	if err != nil {
-		return client.DiskStatus{}, fmt.Errorf("readmit disk %v: it is not here (it was last at %s); put it back first: %w", facts.ID, facts.Path, holdall.ErrRefused)
-	}
-	sum, err := d.Readmit(ctx)
-	if err != nil {
-		return client.DiskStatus{}, err
-	}
-	progress(uint64(sum.Bytes), uint64(sum.Bytes))
-	grant, err := n.store.GrantMount(ctx, facts.ID, d.Status().Incarnation, facts.Path, n.cfg.Node)
-	if err == nil {
-		err = d.Mount(grant.Incarnation)
-	}
-	if err == nil {
-		err = n.store.ConfirmMount(ctx, facts.ID, grant.Incarnation)
-	}
-	if err == nil {
-		err = n.store.SetDisk(ctx, facts.ID, holdall.DiskActive, "")
-	}
-	if err != nil {
-		return client.DiskStatus{}, err
-	}
-	n.log.Info("disk readmitted", "disk", facts.ID.String(), "path", facts.Path, "records", sum.Records, "bytes", sum.Bytes)
-	n.upkeep.Kick()
-	return n.Disk(ctx, facts.ID.String())
-}
-
 // Volumes answers `volume ls`, a page at a time.
 func (n *Node) Volumes(_ context.Context, after holdall.VolumeID, limit int) ([]client.VolumeStatus, error) {
 	var list []client.VolumeStatus

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/config"
@@ -23,6 +24,7 @@ type slot struct {
 	id      holdall.DiskID // zero: none was found here yet
 	disk    *volume.Disk   // nil: not in use
 	problem string         // why it is not in use, as last said
+	read    atomic.Int64   // bytes read from its devices
 }
 
 // openDevice opens what lies at path as a device: a directory as one, a regular
@@ -59,7 +61,7 @@ func (n *Node) openSlot(ctx context.Context, s *slot, zone int64) (*volume.Disk,
 	if err != nil {
 		return nil, err
 	}
-	d, err := volume.OpenDisk(ctx, dev, n.diskConfig(s.Path))
+	d, err := volume.OpenDisk(ctx, countingDevice{dev, &s.read}, n.diskConfig(s.Path))
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}
@@ -83,7 +85,7 @@ func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
 	if err := volume.Format(dev, volume.Identity{Cell: n.cell, Disk: id, ZoneSize: n.newZone}); err != nil {
 		return nil, errors.Join(fmt.Errorf("disk %s: %w", s.Path, err), dev.Close())
 	}
-	d, err := volume.OpenDisk(ctx, dev, n.diskConfig(s.Path))
+	d, err := volume.OpenDisk(ctx, countingDevice{dev, &s.read}, n.diskConfig(s.Path))
 	if err != nil {
 		return nil, errors.Join(err, dev.Close())
 	}
