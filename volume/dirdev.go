@@ -50,10 +50,6 @@ func atLeast(field string, n, least int64) error {
 // one to write and one to spare.
 const minZones = 4
 
-// firstPlainZone is the first zone that may hold records. Those before it hold
-// the superblock log, which fills slowly and is not worth a reserved zone.
-const firstPlainZone = 2
-
 // DirDevice is a directory whose files are zones, one a zone, named zone-000000
 // and on. The length of a file is the zone's write pointer, so the filesystem
 // remembers pointers, resets and finished zones:
@@ -61,6 +57,10 @@ const firstPlainZone = 2
 //   - An empty zone has no file, or an empty one. The first append makes the
 //     file, reserves the zone's space (so that a full filesystem shows before
 //     anything is written) and syncs the directory.
+//   - Zones 0 and 1 hold the superblock log, which stays short. As much as it
+//     may grow to is reserved in both from the first append to zone 0 on, and
+//     again at each reset: to free a zone takes an entry in that log, which a
+//     filesystem that others filled must still have room for.
 //   - A finished zone's file has the length of a zone. What was not written is
 //     a hole in it and takes no space.
 //   - A reset truncates the file to nothing and syncs it. It does not unlink

@@ -87,29 +87,57 @@ func (d *DirDevice) identify(f *zoneFile) error {
 	return nil
 }
 
-// reserve takes the space of a whole zone, past the end of the file, so that
-// no append to it finds the filesystem full and zones lie in one piece.
-func (d *DirDevice) reserve(f *zoneFile) error {
+// identified reports whether the directory has the file by which Check knows
+// it: one without is not a disk, or no longer.
+func (d *DirDevice) identified() bool {
 	d.mu.Lock()
-	skip := d.noRoom || f.zone < firstPlainZone
+	known := d.identity != nil
+	d.mu.Unlock()
+	return known && d.Check() == nil
+}
+
+// reserve takes the space of a whole zone, past the end of the file, so that
+// no append to it finds the filesystem full and zones lie in one piece. What
+// the superblock log takes is a precaution: without it writes go on.
+func (d *DirDevice) reserve(f *zoneFile) error {
+	if f.zone < superZones {
+		d.reserveSuper(f)
+		return nil
+	}
+	err := d.allocate(f, d.book.zoneSize)
+	if err != nil {
+		// What was taken so far is given back; there is nothing in the file.
+		return errors.Join(err, again(func() error { return unix.Ftruncate(f.fd, 0) }))
+	}
+	return nil
+}
+
+// reserveSuper takes the space that the superblock log may grow to in zone f.
+func (d *DirDevice) reserveSuper(f *zoneFile) {
+	longest := int64(min(d.book.zones, maxZones))*checkpointPerZone + SectorSize
+	if err := d.allocate(f, min(d.book.zoneSize, superRoom(longest))); err != nil {
+		d.log.Warn("disk cannot reserve space for its superblock", "disk", d.path, "zone", f.zone, "error", err)
+	}
+}
+
+// allocate takes space for the first n bytes of f, where the filesystem can.
+func (d *DirDevice) allocate(f *zoneFile, n int64) error {
+	d.mu.Lock()
+	skip := d.noRoom
 	d.mu.Unlock()
 	if skip {
 		return nil
 	}
-	err := again(func() error { return unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, 0, d.book.zoneSize) })
-	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
-		d.mu.Lock()
-		first := !d.noRoom
-		d.noRoom = true
-		d.mu.Unlock()
-		if first {
-			d.log.Warn("disk cannot reserve space for zones", "disk", d.path, "reason", err.Error())
-		}
-		return nil
+	err := again(func() error { return unix.Fallocate(f.fd, unix.FALLOC_FL_KEEP_SIZE, 0, n) })
+	if err != unix.EOPNOTSUPP && err != unix.ENOSYS {
+		return err
 	}
-	if err != nil {
-		// What was taken so far is given back; there is nothing in the file.
-		return errors.Join(err, again(func() error { return unix.Ftruncate(f.fd, 0) }))
+	d.mu.Lock()
+	first := !d.noRoom
+	d.noRoom = true
+	d.mu.Unlock()
+	if first {
+		d.log.Warn("disk cannot reserve space for zones", "disk", d.path, "reason", err.Error())
 	}
 	return nil
 }
@@ -209,7 +237,7 @@ func (d *DirDevice) Reset(zone int) error {
 	if _, err := d.load(zone); err != nil {
 		return err
 	}
-	f, err := d.files.take(zone, false)
+	f, err := d.files.take(zone, zone < superZones && d.identified())
 	if err == unix.ENOENT {
 		if err := d.Check(); err != nil {
 			return err
@@ -218,7 +246,9 @@ func (d *DirDevice) Reset(zone int) error {
 		return nil
 	}
 	if err == nil {
-		err = d.resize(f, 0)
+		if err = d.resize(f, 0); err == nil && zone < superZones {
+			d.reserveSuper(f)
+		}
 		d.files.give(f)
 	}
 	if err != nil {

@@ -13,6 +13,9 @@ import (
 // before a new checkpoint replaces it: a start reads all of it.
 const superLogBytes = 8 << 20
 
+// superRoom returns how long the log grows after a checkpoint of so many bytes.
+func superRoom(checkpoint int64) int64 { return max(superLogBytes, 4*checkpoint) }
+
 // superLog is the superblock log of one disk, over its zones 0 and 1. One of
 // them holds a checkpoint and the entries after it; the other is empty, but
 // while the log moves there. Only the disk's writer uses it.
@@ -94,7 +97,7 @@ func (l *superLog) checkpoint(c *catalog) error {
 		return err
 	}
 	l.zone, l.base, l.due = other, l.seq, false
-	l.room = min(l.ident.ZoneSize, max(superLogBytes, 4*l.off))
+	l.room = min(l.ident.ZoneSize, superRoom(l.off))
 	if err := l.mark(old); err != nil { // 3
 		return err
 	}
