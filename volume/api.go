@@ -185,7 +185,7 @@ type DiskStatus struct {
 	Note        string // what its last start found in the superblock log, if not what a clean stop leaves
 	Capacity    int64  // bytes, in whole zones
 	Written     int64  // bytes written for extents, zone headers and footers too
-	FreeZones   int    // not owned and not waiting to be reset
+	FreeZones   int    // not owned, not waiting to be reset, and with room on the device
 	TotalZones  int
 	OpenZones   int // part-written, the superblock's too
 	MaxOpen     int // 0 = no limit

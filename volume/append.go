@@ -152,6 +152,7 @@ func (d *Disk) giveZones(group []*request) error {
 	for i := range d.w.changes {
 		zones[i] = d.w.changes[i].zone
 	}
+	d.w.changes = d.w.changes[:0]
 	d.release(zones)
 	return err
 }

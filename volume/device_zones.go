@@ -93,6 +93,20 @@ func (b *zoneBook) isOpen(z *zoneState) int {
 	return 0
 }
 
+// unwritten returns how many bytes the open zones still take until they are
+// full.
+func (b *zoneBook) unwritten() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var n int64
+	for zone, z := range b.known {
+		if zone >= superZones && b.isOpen(z) > 0 {
+			n += b.zoneSize - z.off
+		}
+	}
+	return n
+}
+
 // begin checks an append of n bytes at off, and claims the zone and, for the
 // first append to it, a place among the open ones. Exactly one of end, cancel
 // and breakZone follows.

@@ -248,12 +248,20 @@ func (d *DirDevice) load(zone int) (int64, error) {
 	return off, nil
 }
 
-// Geometry implements Device. Available is what the filesystem has room for.
+// Geometry implements Device. Available is what the filesystem has room for,
+// beside what the open zones may still take where it cannot reserve that. If it
+// does not tell, writes will.
 func (d *DirDevice) Geometry() Geometry {
-	g := Geometry{ZoneSize: d.book.zoneSize, Zones: d.book.zones, MaxOpen: d.book.maxOpen}
+	g := Geometry{ZoneSize: d.book.zoneSize, Zones: d.book.zones, MaxOpen: d.book.maxOpen, Available: d.book.zones}
 	var st unix.Statfs_t
 	if err := again(func() error { return unix.Fstatfs(int(d.dir.Fd()), &st) }); err == nil {
-		g.Available = min(g.Zones, int(int64(st.Bavail)*st.Bsize/g.ZoneSize))
+		room := int64(st.Bavail) * st.Bsize
+		d.mu.Lock()
+		if d.noRoom {
+			room -= d.book.unwritten()
+		}
+		d.mu.Unlock()
+		g.Available = int(min(int64(g.Zones), max(0, room)/g.ZoneSize))
 	}
 	return g
 }

@@ -223,7 +223,7 @@ func (d *Disk) Status() DiskStatus {
 	defer d.mu.RUnlock()
 	s := DiskStatus{
 		ID: d.ident.Disk, Path: d.cfg.Path, State: d.cat.state, Reason: d.cat.reason, Gone: d.gone.Load(), Note: d.note,
-		Capacity: int64(total) * g.ZoneSize, FreeZones: max(0, total-d.cat.owned.count-d.held.count), TotalZones: total,
+		Capacity: int64(total) * g.ZoneSize, FreeZones: d.freeLocked(g), TotalZones: total,
 		OpenZones: 1, MaxOpen: g.MaxOpen, ZoneSize: g.ZoneSize, Incarnation: d.cat.incarnation, Mounted: d.mounted,
 	}
 	if d.failure != "" {

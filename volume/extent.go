@@ -206,7 +206,7 @@ func (d *Disk) roomFor(g Grant) error {
 	total := d.usableZones(geo)
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	free, open, promised := total-d.cat.owned.count-d.held.count, 0, 0
+	free, open, promised := d.freeLocked(geo), 0, 0
 	for _, e := range d.cat.extents {
 		if !e.sealed {
 			open++
@@ -219,7 +219,7 @@ func (d *Disk) roomFor(g Grant) error {
 	}
 	need := d.zonesFor(g.Limit)
 	if free-promised-reserve < need {
-		return fmt.Errorf("disk %v is full: extent %v may take %d zones; %d of %d are free, open extents may take %d of them, %d are kept for repair: %w",
+		return fmt.Errorf("disk %v is full: extent %v may take %d zones; %d of %d are free and have room, open extents may take %d of them, %d are kept for repair: %w",
 			d.ident.Disk, g.Extent, need, free, total, promised, reserve, holdall.ErrDiskFull)
 	}
 	if geo.MaxOpen > 0 && open+spareOpenZones >= geo.MaxOpen {
@@ -227,6 +227,24 @@ func (d *Disk) roomFor(g Grant) error {
 			d.ident.Disk, open, geo.MaxOpen, spareOpenZones, holdall.ErrExhausted)
 	}
 	return nil
+}
+
+// freeLocked returns how many zones may be given: those that nobody owns, and no
+// more than the device has room for. Others may fill the same space, so zones
+// that were given and not yet written have a claim to it too. d.mu is held.
+func (d *Disk) freeLocked(geo Geometry) int {
+	unwritten := 0
+	for _, e := range d.cat.extents {
+		if e.sealed || e.open == nil {
+			continue
+		}
+		select {
+		case <-e.open.ready:
+			unwritten += max(0, len(e.zones)-d.zonesFor(e.open.tail))
+		default: // not known yet: most zones are written
+		}
+	}
+	return max(0, min(d.usableZones(geo)-d.cat.owned.count-d.held.count, geo.Available-unwritten))
 }
 
 // spareOpenZones are the open zones that extents never take: the superblock log

@@ -235,8 +235,8 @@ func TestFullDeviceIsNotAFailedDisk(t *testing.T) {
 	r := newRig(t, dev, volume.DiskConfig{})
 	l := r.create(7, 0)
 	l.mustAppend(5000)
-	dev.SetRoom(0)
 	other := r.create(8, 0)
+	dev.SetRoom(0)
 	if err := other.append(5000); !errors.Is(err, holdall.ErrDiskFull) {
 		t.Fatalf("append to a zone without room: %v, want ErrDiskFull", err)
 	}

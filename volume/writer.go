@@ -278,12 +278,21 @@ func (d *Disk) sync() error {
 
 // allocate chooses n zones, the lowest that are free, empties those that are
 // not known to be empty, and holds them until they are given or let go. Fewer
-// free zones are ErrDiskFull. Only the writer calls it.
+// free zones, or no room for so many on the device, are ErrDiskFull: known here,
+// it costs an append and not its extent. Only the writer calls it.
 func (d *Disk) allocate(n int) ([]uint32, error) {
 	if n <= 0 {
 		return nil, nil
 	}
-	total := uint32(d.usableZones(d.dev.Geometry()))
+	geo := d.dev.Geometry()
+	geo.Available -= len(d.w.changes) // what this group of appends takes already
+	total := uint32(d.usableZones(geo))
+	d.mu.RLock()
+	free := d.freeLocked(geo)
+	d.mu.RUnlock()
+	if free < n {
+		return nil, fmt.Errorf("disk %v: no zone to give: %d of %d are free and have room, %d are needed: %w", d.ident.Disk, free, total, n, holdall.ErrDiskFull)
+	}
 	var zones []uint32
 	unreadable := 0
 	for len(zones) < n {
