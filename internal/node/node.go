@@ -65,6 +65,10 @@ type Options struct {
 	Version string       // of this binary, for status
 }
 
+// failedStartTimeout is how long a node that could not start may take to write
+// its journal and close: it served nobody, and whoever waits wants to read why.
+const failedStartTimeout = 5 * time.Second
+
 // Start brings a cell up and returns when it is ready to serve. Errors wrap a
 // kind, and say what to do.
 func Start(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err error) {
@@ -77,7 +81,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.stop(context.WithoutCancel(ctx)))
+			err = errors.Join(err, n.giveUp(ctx, failedStartTimeout))
 		}
 	}()
 	if n.dir, err = LockDataDir(cfg.Data, true); err != nil {
@@ -270,6 +274,14 @@ func (n *Node) ReadyLine() string {
 func (n *Node) Close(ctx context.Context) error {
 	n.grpc.SetReady(false)
 	n.grpc.Stop(ctx)
+	return n.stop(ctx)
+}
+
+// giveUp ends what a start that failed has begun, within about limit, whether or
+// not ctx has ended.
+func (n *Node) giveUp(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
 	return n.stop(ctx)
 }
 
