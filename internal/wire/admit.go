@@ -78,6 +78,29 @@ func (s *Server) reserve(c *call, header metadata.MD) error {
 	return nil
 }
 
+// exceed counts the bytes that a request has beyond what it stated, until the
+// call is over; the call is refused all the same.
+//
+// It comes late: gRPC has read the message, at most client.MaxMessage, when this
+// is first known, and a caller that lies takes that much for each of its calls
+// (maxStreams a connection) while they arrive. No public hook of grpc-go cuts it
+// off earlier. The tap sees headers alone, which have no length that could be
+// trusted. MaxRecvMsgSize is one limit for the server, not for a call. The stats
+// handler's InPayload comes after the message was decoded. Once the prefix with
+// the message's length is read, the stream's window is widened to all of it,
+// whatever InitialWindowSize says, and neither a stream handler nor a codec gets
+// to see the prefix or a part of the message. The buffer pool is asked for
+// frames, and not told of which stream. What is left would be to parse HTTP/2 a
+// second time beneath gRPC. ReceiveTimeout bounds how long it is held.
+func (s *Server) exceed(c *call, more int64) {
+	c.size += more
+	c.conn.bytes.Add(more)
+	excess, err := s.cfg.Put.Admit(min(more, holdall.MaxBlockSize))
+	if err == nil { // otherwise the budget is full without it, and nobody else is let in
+		c.excess = excess
+	}
+}
+
 // connDelay is what a connection over its limit is told to wait: about what a
 // few of its blocks take.
 const connDelay = 50 * time.Millisecond

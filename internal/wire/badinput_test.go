@@ -176,6 +176,20 @@ func TestGarbageIsRefused(t *testing.T) {
 	}
 }
 
+// What a request has beyond what it stated is counted too, until it is refused.
+func TestUnderstatedBytesAreCounted(t *testing.T) {
+	f := newFront(t, nil)
+	c := holdallv1.NewBlockServiceClient(f.plain())
+	_, err := c.Put(sized(f.ctx(), "1000"), &holdallv1.PutRequest{Data: make([]byte, holdall.MaxBlockSize)})
+	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "said 1000") {
+		t.Errorf("4 MiB said to be 1,000 bytes: %v", err)
+	}
+	if _, most := f.cell.inFlight(); most != holdall.MaxBlockSize {
+		t.Errorf("at most %d bytes were counted, want all %d", most, holdall.MaxBlockSize)
+	}
+	waitFor(t, "admitted bytes to be given back", func() bool { now, _ := f.cell.inFlight(); return now == 0 })
+}
+
 // A stream that says what it will send and sends nothing, or half of it, is
 // ended when its time is over, and its memory is free again.
 func TestIdleStreamsEndAndGiveTheirMemoryBack(t *testing.T) {
