@@ -21,6 +21,30 @@ const (
 // of the largest packs take.
 const maxStripeBytes = 1 << 30
 
+// MaxCommitBlocks is how many blocks a commit may have for its entry to stay
+// under holdall.MaxRaftEntry whatever they are, all of them moved from elsewhere:
+// the most bytes of each, beside those of the rest of the entry.
+const MaxCommitBlocks = (holdall.MaxRaftEntry - maxStripeHead) / maxPutBlock
+
+const (
+	maxStripeHead = 512 // bytes: entry's header, volume, epoch, stripe, MaxMembers ends, sums, counts; below 300 as it is
+
+	// maxPutBlock is the most bytes of a block in a commit: flags, namespace, id,
+	// member, offset, length; and the location to replace: volume, member, offset,
+	// length.
+	maxPutBlock = 1 + 5 + 32 + 1 + 6 + 4 + (3 + 7) + 1 + 9 + 5
+)
+
+// Validate finds what is wrong with c whatever the state is, before anything is
+// written to disks for it. Errors wrap ErrInvalid.
+func (c *StripeCommit) Validate() error {
+	if len(c.Blocks) > MaxCommitBlocks {
+		return fmt.Errorf("metadata: commit of volume %v stripe %d: has %d blocks, an entry surely has room for %d: %w",
+			c.Volume, c.Stripe, len(c.Blocks), MaxCommitBlocks, holdall.ErrInvalid)
+	}
+	return checkStripe(c)
+}
+
 // commitStripe is the commit point of a put.
 type commitStripe struct{ StripeCommit }
 
@@ -160,8 +184,10 @@ func (c *commitStripe) run(t *tx) (result, error) {
 	if c.Stripe != v.Last+1 {
 		return nil, fmt.Errorf("metadata: volume %v: stripe %d does not follow stripe %d: %w", c.Volume, c.Stripe, v.Last, holdall.ErrStale)
 	}
-	if err := t.journalRoom(); err != nil {
-		return nil, err
+	if !v.System { // it makes no change, and may be the journal itself, which makes room
+		if err := t.journalRoom(); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.fits(&v.Volume); err != nil {
 		return nil, err

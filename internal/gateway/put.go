@@ -223,8 +223,10 @@ func (g *Gateway) claimKnown(ctx context.Context, key blockKey, size int) (repla
 	}
 	if int(rows[0].Location.Length) != size {
 		// Two blocks of one hash do not exist; a row that says so is damaged.
+		// Its commit would be refused, and all that is in its stripe with it.
 		g.log.Error("row has another length than its block", "block", key.id, "row", rows[0].Location.Length, "block_bytes", size)
-		return rows[0].Location, false, nil
+		return replace, false, fmt.Errorf("gateway: block %v has %d bytes, its row says %d: the row is damaged: %w",
+			key.id, size, rows[0].Location.Length, holdall.ErrCorrupt)
 	}
 	if !g.safe(rows[0].Location.Volume) {
 		return rows[0].Location, false, nil
@@ -278,6 +280,11 @@ func (g *Gateway) writeStripe(l *lane, packs []*pack) {
 // elsewhere, and ends the flights of all blocks that need not. After an error
 // all of them have failed.
 func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*pack, err error) {
+	entry := st.commit()
+	if err := entry.Validate(); err != nil { // nothing is written yet, so the volume goes on
+		l.volumes.release(st.v)
+		return nil, err
+	}
 	// 5. Encode, and check the encode. 6. Append every shard in parallel.
 	if err := g.writeShards(ctx, st); err != nil {
 		l.volumes.retire(st.v, "a shard was not written")
@@ -287,7 +294,7 @@ func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*
 		return st.again(g, err)
 	}
 	// 7. Commit.
-	res, err := g.cfg.Index.CommitStripe(ctx, st.commit())
+	res, err := g.commit(ctx, entry)
 	switch {
 	case err == nil:
 		st.v.advance(st)
@@ -295,6 +302,9 @@ func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*
 	case errors.Is(err, holdall.ErrStale):
 		l.volumes.retire(st.v, "commit refused")
 		return g.afterRefusal(ctx, st, err)
+	case definite(err):
+		l.volumes.retire(st.v, "commit refused")
+		return nil, err
 	default:
 		// Nothing may be appended behind a stripe of which nobody knows
 		// whether it is committed: take the lease anew, which settles it.

@@ -4,10 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/metadata"
 )
+
+// Waits between two tries of a commit for which metadata has no room: it comes
+// back when the change journal is written, every 20 s.
+const (
+	firstCommitRetry = 50 * time.Millisecond
+	lastCommitRetry  = time.Second
+)
+
+// commit commits a stripe whose shards are durable. While metadata has no room
+// for it (ErrExhausted: it is surely not committed) it is tried again until ctx
+// ends, because to give up costs the volume: nothing may be appended behind it.
+func (g *Gateway) commit(ctx context.Context, c metadata.StripeCommit) (metadata.CommitResult, error) {
+	for wait := firstCommitRetry; ; wait = min(2*wait, lastCommitRetry) {
+		res, err := g.cfg.Index.CommitStripe(ctx, c)
+		if !errors.Is(err, holdall.ErrExhausted) {
+			return res, err
+		}
+		g.log.Warn("metadata has no room for a stripe", "volume", c.Volume, "stripe", c.Stripe, "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return res, err
+		case <-g.done:
+			return res, err
+		}
+	}
+}
 
 // afterRefusal settles a stripe whose commit was refused as stale. It commits
 // whole or not at all, so either it is committed, by an entry whose answer was

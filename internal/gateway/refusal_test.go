@@ -19,6 +19,7 @@ type refusing struct {
 	before func(metadata.StripeCommit) error
 	lookup func([]metadata.Block) // changes what linearizable lookups find
 
+	kind    error      // of the answer; nil = ErrStale
 	mu      sync.Mutex // guards all below
 	refuse  int
 	commits []metadata.StripeCommit
@@ -33,10 +34,16 @@ func (r *refusing) CommitStripe(ctx context.Context, c metadata.StripeCommit) (m
 	if !refused {
 		return r.Index.CommitStripe(ctx, c)
 	}
-	if err := r.before(c); err != nil {
-		return metadata.CommitResult{}, err
+	if r.before != nil {
+		if err := r.before(c); err != nil {
+			return metadata.CommitResult{}, err
+		}
 	}
-	return metadata.CommitResult{}, fmt.Errorf("refused by the test: %w", holdall.ErrStale)
+	kind := r.kind
+	if kind == nil {
+		kind = holdall.ErrStale
+	}
+	return metadata.CommitResult{}, fmt.Errorf("refused by the test: %w", kind)
 }
 
 func (r *refusing) Lookup(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID, linearizable bool) ([]metadata.Block, error) {
@@ -128,4 +135,52 @@ func TestCommittedStripeIsNoAckForCopyThatIsNotSafe(t *testing.T) {
 	if n := len(r.commits); n > 6 {
 		t.Errorf("%d commits, want a few tries", n)
 	}
+}
+
+// TestMetadataWithoutRoomCostsNoVolume: the shards are durable, and the commit
+// waits for room.
+func TestMetadataWithoutRoomCostsNoVolume(t *testing.T) {
+	r := &refusing{kind: holdall.ErrExhausted}
+	c := refusingCell(t, r)
+	c.put(1000)
+	r.refuse = 3
+	before := c.counts()
+	_, st := c.place(c.put(10_000))
+	if n := len(r.commits); n != 5 || r.commits[1].Volume != st.Volume || st.Volume != r.commits[0].Volume {
+		t.Errorf("%d commits, the block is in volume %v: want the commit repeated until there is room", n, st.Volume)
+	}
+	if n := c.counts().Appends - before.Appends; n > 16 {
+		t.Errorf("%d appends for one stripe", n)
+	}
+	c.check()
+}
+
+// TestDamagedRowFailsItsOwnPutOnly: a row that gives another length than the block
+// has would have the commit of a whole stripe refused.
+func TestDamagedRowFailsItsOwnPutOnly(t *testing.T) {
+	var c *cell
+	damaged := holdall.BlockID{}
+	c = newCell(t, tune(func(cfg *gateway.Config) { cfg.Index = &damagedRow{cfg.Index, &damaged} }))
+	data := c.bytes(10_000)
+	damaged = holdall.HashBlock(data)
+	if res, err := c.tryPut(t.Context(), data); !errors.Is(err, holdall.ErrCorrupt) {
+		t.Errorf("%+v, %v; want ErrCorrupt", res, err)
+	}
+	c.put(10_000)
+}
+
+// damagedRow is an Index in which one block has a row of another length.
+type damagedRow struct {
+	gateway.Index
+	id *holdall.BlockID
+}
+
+func (d *damagedRow) Lookup(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID, linearizable bool) ([]metadata.Block, error) {
+	rows, err := d.Index.Lookup(ctx, ns, ids, linearizable)
+	for i := range rows {
+		if rows[i].ID == *d.id {
+			rows[i].Found, rows[i].Location = true, holdall.Location{Volume: 1, Length: 1}
+		}
+	}
+	return rows, err
 }

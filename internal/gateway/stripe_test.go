@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/packer"
 	"github.com/holdall/holdall/metadata"
 )
 
@@ -54,5 +55,12 @@ func TestOnlyProofMakesARefusedStripeCommitted(t *testing.T) {
 		if got := st.committed(&tt.v, tt.rows); got != tt.want {
 			t.Errorf("%s: committed %t", tt.what, got)
 		}
+	}
+}
+
+// The packer cannot ask metadata, so this says that they agree.
+func TestEveryStripeThatIsCutFitsAnEntry(t *testing.T) {
+	if packer.MaxBlocks > metadata.MaxCommitBlocks {
+		t.Errorf("the packer cuts stripes of %d blocks, a commit has room for %d", packer.MaxBlocks, metadata.MaxCommitBlocks)
 	}
 }

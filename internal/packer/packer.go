@@ -41,6 +41,11 @@ const rateSpan = 250 * time.Millisecond
 // worth waiting for more: the parity is then at most 16/15 of the ideal.
 const full = 15
 
+// MaxBlocks is the most blocks in a stripe: their commit is one entry of
+// metadata, of at most holdall.MaxRaftEntry bytes, and takes up to 74 bytes a
+// block (metadata.MaxCommitBlocks).
+const MaxBlocks = 13 * holdall.MaxPackBlocks
+
 // Pack is the content of one data shard: whole blocks, in the order in which
 // they are to be laid out.
 type Pack[T any] struct {
@@ -185,7 +190,7 @@ func (p *Packer[T]) take() {
 		p.next = again
 	}
 	p.taken++
-	p.closed = p.next.bytes >= p.k*holdall.MaxBlockSize*full/16 || p.taken == holdall.MaxStripeBlocks ||
+	p.closed = p.next.bytes >= p.k*holdall.MaxBlockSize*full/16 || p.taken == MaxBlocks ||
 		p.taken == p.k*holdall.MaxPackBlocks
 }
 

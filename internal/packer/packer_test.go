@@ -197,8 +197,8 @@ func TestStripeBlockLimit(t *testing.T) {
 	for _, a := range p.Cut() {
 		n += len(a.Items)
 	}
-	if n != holdall.MaxStripeBlocks {
-		t.Fatalf("a stripe of %d blocks, want %d", n, holdall.MaxStripeBlocks)
+	if n != MaxBlocks {
+		t.Fatalf("a stripe of %d blocks, want %d", n, MaxBlocks)
 	}
 }
 
