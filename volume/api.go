@@ -30,6 +30,7 @@ type DiskConfig struct {
 	ReserveZones int            // zones that only reserved grants may use: repair, compaction, the cell's own volumes; 0 = 4
 	TableCache   int64          // bytes of stripe tables of sealed extents kept in memory; 0 = 4 MiB
 	CheckEvery   time.Duration  // how often an idle disk is checked to be there; 0 = 1 s
+	CloseWait    time.Duration  // how long Close waits for a device that hangs; 0 = 1 min
 }
 
 // Validate says everything that is wrong with c. Its errors wrap ErrInvalid.
@@ -38,7 +39,7 @@ func (c *DiskConfig) Validate() error {
 	for _, f := range []struct {
 		name  string
 		value int64
-	}{{"Readers", int64(c.Readers)}, {"ReserveZones", int64(c.ReserveZones)}, {"TableCache", c.TableCache}, {"CheckEvery", int64(c.CheckEvery)}} {
+	}{{"Readers", int64(c.Readers)}, {"ReserveZones", int64(c.ReserveZones)}, {"TableCache", c.TableCache}, {"CheckEvery", int64(c.CheckEvery)}, {"CloseWait", int64(c.CloseWait)}} {
 		if f.value < 0 {
 			faults = append(faults, fmt.Errorf("volume.DiskConfig.%s is %d, want 0 (the default) or more: %w", f.name, f.value, holdall.ErrInvalid))
 		}
@@ -68,6 +69,9 @@ func (c DiskConfig) withDefaults() DiskConfig {
 	}
 	if c.CheckEvery == 0 {
 		c.CheckEvery = time.Second
+	}
+	if c.CloseWait == 0 {
+		c.CloseWait = closeWait
 	}
 	return c
 }

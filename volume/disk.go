@@ -269,20 +269,3 @@ func (d *Disk) spawn(f func()) bool {
 	d.wg.Go(f)
 	return true
 }
-
-// Close stops the disk: what is queued is refused, what is being written is
-// finished, reads are waited for. It closes the device.
-func (d *Disk) Close() error {
-	var err error
-	d.closing.Do(func() {
-		d.mu.Lock()
-		d.closed = true
-		d.mu.Unlock()
-		d.queue.close()
-		d.cancel()
-		d.wg.Wait()
-		d.w.header.Release()
-		err = d.dev.Close()
-	})
-	return err
-}

@@ -98,7 +98,8 @@ func (s *Server) Status() []DiskStatus {
 	return all
 }
 
-// Close closes all disks, and waits for them.
+// Close closes all disks at once, and waits for them: for one that hangs no
+// longer than Disk.Close does.
 func (s *Server) Close() error {
 	list := s.list()
 	errs := make([]error, len(list))

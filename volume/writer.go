@@ -87,6 +87,15 @@ func (q *queue) close() {
 	}
 }
 
+// drain takes all that is queued, for the caller to refuse.
+func (q *queue) drain() []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	reqs := q.reqs
+	q.reqs = nil
+	return reqs
+}
+
 // take appends to group what is to be done next: one request that runs alone,
 // or appends up to the next such. It waits for one. ok is false when the queue
 // is closed and empty.
