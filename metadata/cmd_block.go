@@ -34,8 +34,10 @@ func (c *changeBlocks) run(t *tx) (result, error) {
 	if err := t.knownSpace(c.Namespace); err != nil {
 		return nil, err
 	}
-	if err := t.journalRoom(); err != nil {
-		return nil, err
+	if c.Namespace != holdall.SystemNamespace { // see commitStripe
+		if err := t.journalRoom(); err != nil {
+			return nil, err
+		}
 	}
 	gone := new(idsResult)
 	for i := range c.IDs {

@@ -1,7 +1,9 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -198,17 +200,57 @@ func TestSystemVolumeIsNotJournaled(t *testing.T) {
 	audit(t, r.db)
 }
 
+// TestFullJournalTakesItself: only the journal's own blocks make room again, so
+// they, and another claim on one that is there, must not be refused for want of it.
+func TestFullJournalTakesItself(t *testing.T) {
+	r := newCell(t, 3)
+	v := r.volume()
+	var res volumeResult
+	r.ok(&createVolume{Scheme: scheme21, Limit: 1 << 20, Disks: []holdall.DiskID{disk(0), disk(1), disk(2)}, System: true, Gateway: "g", Lease: time.Minute}, &res)
+	r.m.sys.LastChange += maxChanges + 1
+	c := stripe(&res.Volume, id(1))
+	c.Blocks[0].Namespace = holdall.SystemNamespace
+	r.ok(c, new(commitAnswer))
+	r.ok(&changeBlocks{tagClaim, holdall.SystemNamespace, []holdall.BlockID{id(1)}}, new(idsResult))
+	if err := r.do(stripe(&v, id(2)), new(commitAnswer)); !errors.Is(err, holdall.ErrExhausted) {
+		t.Errorf("stripe of users' blocks: %v, want exhausted", err)
+	}
+	if err := r.do(&changeBlocks{tagDelete, holdall.DefaultNamespace, []holdall.BlockID{id(2)}}, new(idsResult)); !errors.Is(err, holdall.ErrExhausted) {
+		t.Errorf("delete of a user's block: %v, want exhausted", err)
+	}
+}
+
+// TestLargestStripeFitsAnEntry: every field at its longest, and every block
+// moved from elsewhere.
 func TestLargestStripeFitsAnEntry(t *testing.T) {
-	c := &commitStripe{StripeCommit{Volume: holdall.MakeVolumeID(65535, 1<<30), Epoch: holdall.MakeEpoch(1<<19, 1<<30), Stripe: holdall.MaxVolumeStripes}}
+	c := &commitStripe{StripeCommit{Volume: holdall.MakeVolumeID(1<<16-1, 1<<48-1), Epoch: holdall.MakeEpoch(1<<20-1, 1<<44-1), Stripe: holdall.MaxVolumeStripes,
+		PackBytes: maxStripeBytes, ShardBytes: maxStripeBytes}}
 	for range holdall.MaxMembers {
-		c.Ends = append(c.Ends, 1<<40)
+		c.Ends = append(c.Ends, maxLimit)
 	}
-	for i := range holdall.MaxStripeBlocks {
-		c.Blocks = append(c.Blocks, PutBlock{Namespace: 1, ID: id(i), Member: 31, Offset: 1 << 39, Length: 1 << 20})
+	for i := range MaxCommitBlocks {
+		c.Blocks = append(c.Blocks, PutBlock{Namespace: math.MaxUint32, ID: id(i), Member: 31, Offset: maxLimit, Length: holdall.MaxBlockSize, Pending: true,
+			Replace: holdall.Location{Volume: c.Volume, Member: 255, Offset: math.MaxInt64, Length: math.MaxUint32}})
 	}
-	b, err := encodeCommand(header{Session: 1 << 60, Seq: 1 << 40, Lowest: 1 << 40, Time: maxInstant}, c)
+	if n := len(putPutBlock(nil, &c.Blocks[0])); n != maxPutBlock {
+		t.Errorf("the largest block takes %d bytes, maxPutBlock is %d", n, maxPutBlock)
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	most := header{Session: math.MaxUint64, Seq: math.MaxUint64, Lowest: math.MaxUint64, Time: maxInstant}
+	b, err := encodeCommand(most, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d bytes", len(b))
+	if head := len(b) - len(c.Blocks)*maxPutBlock; head > maxStripeHead {
+		t.Errorf("%d bytes beside the blocks, maxStripeHead is %d", head, maxStripeHead)
+	}
+	if _, _, err := decodeCommand(b); err != nil {
+		t.Errorf("it does not come back: %v", err)
+	}
+	c.Blocks = append(c.Blocks, c.Blocks[0])
+	if err := c.Validate(); !errors.Is(err, holdall.ErrInvalid) {
+		t.Errorf("a block more: %v, want invalid", err)
+	}
 }
