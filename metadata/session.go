@@ -46,7 +46,9 @@ func (t *tx) answer(h header, c command) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for seq := s.Lowest; seq < lowest; seq++ {
+	// No answer at or above Lowest + sessionWindow was ever kept, so that is all
+	// there can be to drop, however far a session jumps.
+	for seq := s.Lowest; seq < min(lowest, s.Lowest+sessionWindow); seq++ {
 		t.key = appendAnswerKey(t.key[:0], h.Session, seq)
 		t.unset(t.key)
 	}

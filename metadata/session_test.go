@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -51,6 +52,27 @@ func TestRefusalsAreAnswersToo(t *testing.T) {
 	err := decodeAnswer(r.apply(header{Session: s, Seq: 1, Lowest: 1, Time: r.now}, late), new(commitAnswer))
 	if !errors.Is(err, holdall.ErrStale) || r.block(id(1)).Found {
 		t.Errorf("repeat of a refused command: %v", err)
+	}
+}
+
+// TestSessionMayJump: however far a session's lowest number goes up at once, no
+// more is looked for than there can be; else one entry could keep every voter busy
+// for ever.
+func TestSessionMayJump(t *testing.T) {
+	r := newCell(t, 3)
+	s := r.session()
+	for seq := range uint64(3) {
+		r.apply(header{Session: s, Seq: 1 + seq*(sessionWindow-1)/2, Lowest: 1, Time: r.now}, &changeBlocks{tagClaim, 1, nil})
+	}
+	r.apply(header{Session: s, Seq: math.MaxUint64, Lowest: math.MaxUint64, Time: r.now}, &changeBlocks{tagClaim, 1, nil})
+	answers := 0
+	for _, err := range table(r.db, appendAnswerKey(nil, s, 0), appendAnswerKey(nil, s+1, 0), func(row) (struct{}, error) { return struct{}{}, nil }) {
+		if answers++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if answers != 1 {
+		t.Errorf("%d answers are kept, want the last alone", answers)
 	}
 }
 
