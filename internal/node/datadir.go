@@ -84,6 +84,14 @@ func (d *dataDir) hasMetadata() bool {
 	return err == nil && len(entries) > 0
 }
 
+// mayRead refuses metadata that this user may not list: it is not missing.
+func (d *dataDir) mayRead() error {
+	if _, err := os.ReadDir(d.metadata()); errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data directory: %w: %w", permission(d.path, err), holdall.ErrInvalid)
+	}
+	return nil
+}
+
 // cell returns the cell that the marker names, or false when setting up was
 // never finished.
 func (d *dataDir) cell() (holdall.CellID, bool, error) {
@@ -93,7 +101,7 @@ func (d *dataDir) cell() (holdall.CellID, bool, error) {
 		return id, false, nil
 	}
 	if err != nil {
-		return id, false, fmt.Errorf("data directory %s: %v: %w", d.path, err, holdall.ErrInvalid)
+		return id, false, fmt.Errorf("data directory %s: %w: %w", d.path, permission(d.path, err), holdall.ErrInvalid)
 	}
 	if err := id.UnmarshalText([]byte(strings.TrimSpace(string(text)))); err != nil {
 		return id, false, fmt.Errorf("data directory %s: its file %q names no cell: %w", d.path, markerName, holdall.ErrCorrupt)

@@ -59,11 +59,11 @@ func (n *Node) diskConfig(path string) volume.DiskConfig {
 func (n *Node) openSlot(ctx context.Context, s *slot, zone int64) (*volume.Disk, error) {
 	dev, err := n.openDevice(s.Path, zone)
 	if err != nil {
-		return nil, err
+		return nil, permission(s.Path, err)
 	}
 	d, err := volume.OpenDisk(ctx, countingDevice{dev, &s.read}, n.diskConfig(s.Path))
 	if err != nil {
-		return nil, errors.Join(err, dev.Close())
+		return nil, errors.Join(permission(s.Path, err), dev.Close())
 	}
 	return d, nil
 }
@@ -76,7 +76,7 @@ func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
 	}
 	dev, err := n.openDevice(s.Path, n.newZone)
 	if err != nil {
-		return nil, err
+		return nil, permission(s.Path, err)
 	}
 	var id holdall.DiskID
 	if _, err := rand.Read(id[:]); err != nil {
@@ -149,10 +149,10 @@ func (n *Node) setUp(ctx context.Context) error {
 	for _, r := range rows {
 		known[r.ID] = true
 	}
+	if err := n.eachSlot(n.mayUse); err != nil {
+		return err
+	}
 	return n.eachSlot(func(s *slot) error {
-		if err := makeDiskDir(s.Path); err != nil {
-			return err
-		}
 		d, err := n.openSlot(ctx, s, n.newZone)
 		if errors.Is(err, holdall.ErrNotFound) {
 			d, err = n.createDisk(ctx, s)
@@ -184,7 +184,12 @@ func (n *Node) diskRow(s *slot, d *volume.Disk) metadata.Disk {
 // makeDiskDir makes the directory of a new disk where nothing is, inside one
 // that is there.
 func makeDiskDir(path string) error {
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(path, 0o755)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("disk %s: uid %d, who runs this, may not make it: %v; make it for that user (`mkdir %s && chown %d %s`), or give another path with --disk: %w",
+			path, os.Geteuid(), err, path, os.Geteuid(), path, holdall.ErrInvalid)
+	case err != nil && !errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("disk %s: %v; make its parent directory, or give another path with --disk: %w", path, err, holdall.ErrInvalid)
 	}
 	return nil
@@ -234,7 +239,7 @@ func (n *Node) zoneOf(path string) (int64, error) {
 	if errors.Is(err, holdall.ErrCorrupt) && n.newZone > 0 {
 		return n.newZone, nil // its first zone may be damaged and its second whole: OpenDisk finds out
 	}
-	return id.ZoneSize, err
+	return id.ZoneSize, permission(path, err)
 }
 
 // slotsOf returns the places to look for disks: those configured, else the

@@ -18,6 +18,9 @@ func (n *Node) openCell(ctx context.Context, b config.Budgets) error {
 	if err != nil {
 		return err
 	}
+	if err := n.dir.mayRead(); err != nil {
+		return err
+	}
 	fresh := !complete && !n.dir.hasMetadata()
 	if n.slots, err = slotsOf(n.cfg, n.dir.path, !complete); err != nil {
 		return err
@@ -88,7 +91,7 @@ func (n *Node) openStore(ctx context.Context, b config.Budgets, bootstrap bool) 
 		OnFatal: func(err error) { n.failOn(fmt.Errorf("metadata cannot go on: %w", err)) },
 	})
 	if err != nil {
-		return fmt.Errorf("metadata in %s: %w", n.dir.metadata(), err)
+		return fmt.Errorf("metadata in %s: %w", n.dir.metadata(), permission(n.dir.path, err))
 	}
 	c, err := n.store.Cell()
 	if err != nil {
