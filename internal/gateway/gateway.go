@@ -118,7 +118,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	for _, v := range lapsed {
 		g.volumesOf(v.System).reclaim(v.ID)
 	}
-	for _, run := range []func(){g.user.run, g.system.run, g.footers.run, g.renewLeases} {
+	for _, run := range []func(){g.user.run, g.system.run, g.footers.run, g.keepLeases} {
 		g.background.Add(1)
 		go func() {
 			defer g.background.Done()

@@ -274,6 +274,14 @@ func (s *openSet) ids() []holdall.VolumeID {
 	return ids
 }
 
+// inHand says whether a volume is open here, or being taken over. While one is
+// being created any may be it.
+func (s *openSet) inHand(id holdall.VolumeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.creating || s.reclaiming[id] || slices.ContainsFunc(s.open, func(o *openVolume) bool { return o.id == id })
+}
+
 // want has a volume sealed as soon as nobody writes to it. It returns false if
 // the volume is not in the set.
 func (s *openSet) want(id holdall.VolumeID) bool {

@@ -133,6 +133,13 @@ func (f *footers) put(j *sealJob, finished bool) {
 	}
 }
 
+// has says whether a volume is on its way to its footers.
+func (f *footers) has(id holdall.VolumeID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.jobs[id] != nil
+}
+
 func (f *footers) waiting() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -133,25 +133,55 @@ func (g *Gateway) fence(v *metadata.Volume) (clean bool) {
 	return clean
 }
 
-// renewLeases prolongs the leases of the open volumes until the Gateway closes.
-func (g *Gateway) renewLeases() {
+// keepLeases prolongs the leases of the open volumes, and takes over those that
+// have lapsed, until the Gateway closes.
+func (g *Gateway) keepLeases() {
 	for g.pause(g.cfg.Lease / 3) {
-		ids := append(g.user.volumes.ids(), g.system.volumes.ids()...)
-		if len(ids) == 0 {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Lease/3)
-		lost, err := g.cfg.Leases.RenewLeases(ctx, g.cfg.ID, ids, g.cfg.Lease)
-		cancel()
-		if err != nil {
+		if err := g.renewLeases(); err != nil {
 			g.log.Warn("leases were not renewed", "err", err)
-			continue
+			continue // those that have lapsed may be ours
 		}
-		for _, id := range lost {
-			// Sealed by an operator, or taken: a commit would be refused.
-			if !g.user.volumes.want(id) {
-				g.system.volumes.want(id)
-			}
+		if err := g.takeLapsed(); err != nil {
+			g.log.Warn("lapsed volumes were not looked for", "err", err)
 		}
 	}
+}
+
+// renewLeases prolongs the leases of the open volumes. Those that are lost are
+// given up.
+func (g *Gateway) renewLeases() error {
+	ids := append(g.user.volumes.ids(), g.system.volumes.ids()...)
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, g.cfg.Lease/3)
+	defer cancel()
+	lost, err := g.cfg.Leases.RenewLeases(ctx, g.cfg.ID, ids, g.cfg.Lease)
+	for _, id := range lost {
+		// Sealed by an operator, or taken: a commit would be refused.
+		if !g.user.volumes.want(id) {
+			g.system.volumes.want(id)
+		}
+	}
+	return err
+}
+
+// takeLapsed takes over the open volumes whose lease has lapsed, whoever held it,
+// and that nobody here has in hand. Such are left by a gateway that is gone, and
+// by a creation of one's own whose answer was lost.
+func (g *Gateway) takeLapsed() error {
+	all, err := g.cfg.Tables.Volumes()
+	if err != nil {
+		return err
+	}
+	now := g.cfg.Now()
+	for i := range all {
+		v := &all[i]
+		s := g.volumesOf(v.System)
+		if v.State == holdall.VolumeOpen && v.Expires.Before(now) && !s.inHand(v.ID) && !g.footers.has(v.ID) {
+			g.log.Info("volume has lapsed", "volume", v.ID, "holder", v.Gateway, "expired", v.Expires)
+			s.reclaim(v.ID)
+		}
+	}
+	return nil
 }

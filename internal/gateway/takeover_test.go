@@ -1,15 +1,19 @@
 package gateway_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/faultdisk"
 	"github.com/holdall/holdall/internal/gateway"
 	"github.com/holdall/holdall/internal/sim"
+	"github.com/holdall/holdall/metadata"
 )
 
 func TestTakeoverWritesOnWhereEverythingEndsAsCommitted(t *testing.T) {
@@ -178,4 +182,63 @@ func TestFullDisksRefusePutsAndTakeThemAgainAfterAFree(t *testing.T) {
 		t.Errorf("%d puts fit at first, %d after all were deleted and purged", first, second)
 	}
 	c.check()
+}
+
+// forgetful is Leases whose first creation is carried out, and its answer lost.
+type forgetful struct {
+	gateway.Leases
+	made chan holdall.VolumeID // holds one
+}
+
+func (f *forgetful) CreateVolume(ctx context.Context, n metadata.NewVolume) (metadata.Volume, error) {
+	v, err := f.Leases.CreateVolume(ctx, n)
+	if err != nil {
+		return v, err
+	}
+	select {
+	case f.made <- v.ID:
+		return metadata.Volume{}, fmt.Errorf("lost by the test: %w", holdall.ErrUnavailable)
+	default:
+		return v, nil
+	}
+}
+
+func TestVolumesThatLapseAreTakenWhileRunning(t *testing.T) {
+	f := &forgetful{made: make(chan holdall.VolumeID, 1)}
+	c := newCell(t, tune(func(cfg *gateway.Config) {
+		f.Leases, cfg.Leases, cfg.Lease = cfg.Leases, f, 3*time.Second
+	}))
+	if _, err := c.tryPut(t.Context(), c.bytes(1000)); err != nil && !errors.Is(err, holdall.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if len(f.made) != 1 {
+		t.Fatal("no volume was made")
+	}
+	dead, err := c.Store.CreateVolume(t.Context(), metadata.NewVolume{Scheme: holdall.DefaultScheme, Limit: 1 << 20, Disks: c.disks(), Gateway: "dead", Lease: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.waitFor("a put", func() bool { _, err := c.tryPut(t.Context(), c.bytes(1000)); return err == nil })
+	c.Advance(5 * time.Second) // as if the process had been suspended
+	lost := <-f.made
+	f.made <- lost // no other answer is lost
+	for _, id := range []holdall.VolumeID{lost, dead.ID} {
+		c.waitFor("a lapsed volume to be sealed", func() bool {
+			v, err := c.Store.Volume(id)
+			return err == nil && v.State == holdall.VolumeSealed
+		})
+	}
+	_, st := c.place(c.put(1000))
+	if v, err := c.Store.Volume(st.Volume); err != nil || v.Epoch.Counter() != 1 {
+		t.Errorf("%+v, %v: the volume in use changed hands", v, err)
+	}
+	c.check()
+}
+
+// disks returns the disks of a volume of the default scheme.
+func (c *cell) disks() (ids []holdall.DiskID) {
+	for i := range holdall.DefaultScheme.N() {
+		ids = append(ids, c.DiskID(i))
+	}
+	return ids
 }
