@@ -81,7 +81,7 @@ func (c *catalog) check(ch *change) error {
 			return malformed("extent %v: epoch %v after %v", e.id, ch.epoch, e.epoch)
 		}
 	case changeSealed:
-		return checkSealed(e, ch)
+		return c.checkSealed(e, ch)
 	}
 	return nil
 }
@@ -110,7 +110,10 @@ func (c *catalog) checkZone(e *extent, ch *change) error {
 	return nil
 }
 
-func checkSealed(e *extent, ch *change) error {
+// checkSealed bounds the footer by the most stripes a volume has and by the
+// extent's zones, which it was given before its footer was written: a reader
+// takes that much memory for it, and looks for it there.
+func (c *catalog) checkSealed(e *extent, ch *change) error {
 	switch {
 	case e.sealed && (ch.epoch != e.epoch || ch.last != e.last || ch.end != e.end || ch.footer != e.footer || ch.footerSize != e.footerSize):
 		return malformed("extent %v sealed twice", e.id) // the same twice is what a checkpoint between the two leaves
@@ -118,6 +121,10 @@ func checkSealed(e *extent, ch *change) error {
 		return malformed("extent %v sealed under epoch %v after %v", e.id, ch.epoch, e.epoch)
 	case !validOffset(uint64(ch.end)) || !validOffset(uint64(ch.footer)) || ch.end > ch.footer || ch.footerSize%SectorSize != 0 || ch.footerSize == 0:
 		return malformed("extent %v: records end at %d, footer of %d bytes at %d", e.id, ch.end, ch.footerSize, ch.footer)
+	case int64(ch.footerSize) > FooterSize(holdall.MaxVolumeStripes, e.scheme.N()):
+		return malformed("extent %v: footer of %d bytes, the longest of %v has %d", e.id, ch.footerSize, e.scheme, FooterSize(holdall.MaxVolumeStripes, e.scheme.N()))
+	case ch.footer+int64(ch.footerSize) > int64(len(e.zones))*(c.ident.ZoneSize-SectorSize):
+		return malformed("extent %v: footer of %d bytes at %d, beyond its %d zones", e.id, ch.footerSize, ch.footer, len(e.zones))
 	}
 	return nil
 }

@@ -38,3 +38,39 @@ func TestCatalogRefusesImpossibleChanges(t *testing.T) {
 		t.Errorf("the same seal twice: %v", err)
 	}
 }
+
+// TestFooterThatCannotBeIsCorrupt: a superblock, its checksums right, that names
+// a longer footer than any, or one beyond the extent's zones, is refused before
+// anyone takes memory for it.
+func TestFooterThatCannotBeIsCorrupt(t *testing.T) {
+	for name, x := range map[string]struct {
+		footer int64
+		size   uint32
+		want   error
+	}{
+		"whole":                      {8192, 8192, nil},
+		"longer than any":            {8192, 1<<32 - SectorSize, holdall.ErrCorrupt},
+		"longer than any, by one":    {8192, uint32(FooterSize(holdall.MaxVolumeStripes, exampleScheme.N())) + SectorSize, holdall.ErrCorrupt},
+		"as long as any":             {8192, uint32(FooterSize(holdall.MaxVolumeStripes, exampleScheme.N())), nil},
+		"runs out of its zones":      {(2 << 30) - 2*SectorSize - 4096, 8192, holdall.ErrCorrupt},
+		"begins beyond its zones":    {2 << 30, 8192, holdall.ErrCorrupt},
+		"ends where its zones end":   {(2 << 30) - 2*SectorSize - 8192, 8192, nil},
+		"far beyond, and would wrap": {MaxExtentBytes - SectorSize, 8192, holdall.ErrCorrupt},
+	} {
+		c := newCatalog(Identity{Cell: exampleCell, Disk: exampleDisk, ZoneSize: 1 << 30})
+		for _, ch := range []change{
+			{kind: changeExtent, extent: exampleExtent, scheme: exampleScheme, limit: 3 << 30, epoch: exampleExtent.Created},
+			{kind: changeZone, extent: exampleExtent, zone: 2, generation: 1},
+			{kind: changeZone, extent: exampleExtent, zone: 3, generation: 1, place: 1},
+		} {
+			if err := c.check(&ch); err != nil {
+				t.Fatal(err)
+			}
+			c.apply(&ch)
+		}
+		ch := change{kind: changeSealed, extent: exampleExtent, epoch: exampleExtent.Created, end: 8192, last: 1, footer: x.footer, footerSize: x.size}
+		if err := c.check(&ch); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, want %v", name, err, x.want)
+		}
+	}
+}
