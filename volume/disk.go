@@ -176,6 +176,7 @@ func (d *Disk) Mount(incarnation uint64) error {
 		if incarnation < d.cat.incarnation {
 			return fmt.Errorf("disk %v: mount as incarnation %d, it has been mounted as %d: another process, or a copy of this disk, is in use: %w", d.ident.Disk, incarnation, d.cat.incarnation, holdall.ErrRefused)
 		}
+		d.w.granted = true
 		if err := d.commit(change{kind: changeIncarnation, incarnation: incarnation}); err != nil {
 			return err
 		}

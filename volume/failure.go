@@ -87,12 +87,13 @@ func (d *Disk) onFailed(hook func(holdall.DiskID, string)) {
 }
 
 // persistFailure notes in the superblock log, where that still writes, that the
-// disk failed. Only the writer calls it.
+// disk failed. A disk whose mount was not granted may be another process's, or a
+// copy: it is not written to. Only the writer calls it.
 func (d *Disk) persistFailure() error {
 	d.mu.RLock()
 	reason := d.failure
 	d.mu.RUnlock()
-	if reason == "" || d.cat.state == holdall.DiskFailed {
+	if reason == "" || d.cat.state == holdall.DiskFailed || !d.w.granted {
 		return nil
 	}
 	if err := d.dev.Check(); err != nil {

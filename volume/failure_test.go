@@ -408,3 +408,34 @@ func until(t *testing.T, ok func() bool) {
 		}
 	}
 }
+
+// TestDiskThatWasNotMountedIsNotWrittenTo: a disk that goes and comes back before
+// its mount was granted may be in use elsewhere, or a copy; that it went is not
+// noted on it. Once mounted, it is.
+func TestDiskThatWasNotMountedIsNotWrittenTo(t *testing.T) {
+	for _, mounted := range []bool{false, true} {
+		_, dev := memory(faultdisk.Config{})
+		r := newRig(t, dev, volume.DiskConfig{})
+		_ = r.disk.Close()
+		dev = dev.Reopen()
+		r.cfg.CheckEvery = time.Millisecond
+		d, err := volume.OpenDisk(context.Background(), dev, r.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mounted {
+			if err := d.Mount(d.Status().Incarnation + 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := dev.Counts().Appends
+		dev.Unplug()
+		until(t, func() bool { s := d.Status(); return s.Gone && s.State == holdall.DiskFailed })
+		dev.Plug()
+		until(t, func() bool { return !d.Status().Gone && (!mounted || dev.Counts().Appends != before) })
+		_ = d.Close() // what is queued is done
+		if wrote := dev.Counts().Appends != before; wrote != mounted {
+			t.Fatalf("mounted %v, written to %v", mounted, wrote)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type writer struct {
 	super      *superLog
 	deferred   []change       // made in memory; they ride with the next entry
 	header     *buffer.Buffer // a sector for zone headers
+	granted    bool           // metadata granted this use of the disk: Mount was called
 	unfinished []*extent      // sealed ones whose last zone Mount is to finish
 	group      []*request
 	changes    []change
