@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -109,10 +111,17 @@ func (c *cli) usualNext(err error) string {
 		return "put the missing disks back if they still exist; `holdall disk ls` names them"
 	case errors.Is(err, holdall.ErrNotFound):
 		return "check the id and --namespace; a deleted block comes back with `holdall block undelete ID` until its retention ends"
-	case errors.Is(err, holdall.ErrExhausted):
-		return "wait and try again; `holdall cell status` shows what is full"
+	case errors.Is(err, holdall.ErrExhausted), errors.Is(err, holdall.ErrDiskFull):
+		return "wait and try again; if disks are full (`holdall disk ls`), waiting does not help:\n" +
+			"`holdall disk add PATH` gives room now, `holdall block rm ID...` after --retention and --free-hold"
+	case errors.Is(err, holdall.ErrDiskFailed):
+		return "`holdall disk ls` says which disk failed and why; a disk that is mended comes back with `holdall disk readmit DISK`"
 	case errors.Is(err, holdall.ErrUnavailable):
 		return "try again; `holdall cell status` shows what is missing"
+	case errors.Is(err, syscall.EISDIR):
+		return "name files, or - for standard input: a directory is not stored as one"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return "check the path, and who may read it"
 	case errors.Is(err, holdall.ErrCorrupt):
 		return "stop the server and run `holdall fsck --data DIR`, which names disk, zone and record"
 	}

@@ -82,6 +82,10 @@ func printFsck(w io.Writer, r *fsckFacts) {
 		fmt.Fprintln(w, "\nno differences")
 		return
 	}
+	if r.Findings == 1 {
+		fmt.Fprintln(w, "\n1 difference")
+		return
+	}
 	fmt.Fprintf(w, "\n%d differences\n", r.Findings)
 }
 

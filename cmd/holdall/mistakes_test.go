@@ -26,6 +26,9 @@ func TestMistakesAreAnsweredWithWhatToDo(t *testing.T) {
 		}
 	}
 	expect("server down", command(t, nil, "cell", "status", "--endpoint", "127.0.0.1:1"), exitUnavailable, "no server answers at 127.0.0.1:1", "holdall serve")
+	expect("put of what is not there", command(t, nil, "block", "put", data), exitFailed, "no such file", "check the path")
+	expect("put of a directory", command(t, nil, "block", "put", t.TempDir()), exitFailed, "is a directory", "name files")
+	expect("fsck of a directory without a cell", command(t, nil, "fsck", "--data", t.TempDir()), exitNotFound, "holds no cell", "--data")
 	s := serve(t, data)
 	expect("data directory in use", runServe(t, data), exitRefused, "in use by process", "--data")
 	expect("port taken", command(t, nil, "serve", "--data", data+"2", "--listen", s.grpc, "--http", "off"), exitUnavailable, "in use by another process", "--listen")

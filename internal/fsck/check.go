@@ -105,6 +105,10 @@ func Check(ctx context.Context, cfg Config) (_ Result, err error) {
 	if err := c.openDisks(); err != nil {
 		return c.result, err
 	}
+	if c.nothing() {
+		return c.result, fmt.Errorf("data directory %s holds no cell: neither metadata nor disks are there; give --data the directory that `holdall serve` uses, and --disk for each disk elsewhere: %w",
+			c.cfg.Data, holdall.ErrNotFound)
+	}
 	if err := c.checkDisks(); err != nil {
 		return c.result, err
 	}
@@ -122,6 +126,12 @@ func Check(ctx context.Context, cfg Config) (_ Result, err error) {
 		}
 	}
 	return c.result, nil
+}
+
+// nothing says whether there is no trace of a cell: somebody mistyped a path.
+func (c *checker) nothing() bool {
+	_, err := os.Stat(filepath.Join(c.cfg.Data, "metadata"))
+	return errors.Is(err, os.ErrNotExist) && len(c.disks) == 0 && c.result.Findings == 1 // that metadata is missing
 }
 
 func (c *checker) close() error {

@@ -136,6 +136,9 @@ func (n *Node) notes(c *metadata.Cell, s *client.CellStatus, disks []diskState) 
 			note("disk %v (%s) failed: %s", d.row.ID, d.row.Path, d.reason())
 		}
 	}
+	if full := fullDisks(disks); full > 0 {
+		note("%d of %d disks are full: when too few have room, nothing can be put until `holdall disk add PATH`, or until deleted blocks have been freed", full, len(disks))
+	}
 	if c.Quarantine != "" {
 		note("quarantine: %s; nothing is purged or freed until `holdall metadata release`", c.Quarantine)
 	}
@@ -153,6 +156,17 @@ func (n *Node) notes(c *metadata.Cell, s *client.CellStatus, disks []diskState) 
 		note("%d reads since the start found a shard missing or bad and rebuilt it; the log names them", damaged)
 	}
 	return notes
+}
+
+// fullDisks counts the disks that take writes and have no zone to give.
+func fullDisks(disks []diskState) int {
+	full := 0
+	for i := range disks {
+		if d := &disks[i]; d.here && d.state() == holdall.DiskActive && d.status.FreeZones == 0 {
+			full++
+		}
+	}
+	return full
 }
 
 // diskState is a disk as metadata and the volume server know it.
