@@ -77,6 +77,20 @@ func (b *zoneBook) learn(zone int, off int64) error {
 	return nil
 }
 
+// first sets the pointer of a zone that is not known yet to what its medium
+// showed, and returns the pointer. Two may look at a zone for the first time at
+// once; what the slower one saw is of the past when the faster one has gone on.
+func (b *zoneBook) first(zone int, off int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if z := b.known[zone]; z != nil {
+		return z.off
+	}
+	b.known[zone] = &zoneState{}
+	b.move(zone, off, false)
+	return off
+}
+
 // move sets the pointer of a known zone and counts the open ones. The caller
 // holds b.mu.
 func (b *zoneBook) move(zone int, off int64, writing bool) {

@@ -242,10 +242,7 @@ func (d *DirDevice) load(zone int) (int64, error) {
 	// A longer file is that of a disk with larger zones, which its superblock
 	// will say.
 	off := min((st.Size+SectorSize-1)/SectorSize*SectorSize, d.book.zoneSize)
-	if err := d.book.learn(zone, off); err != nil {
-		return 0, err
-	}
-	return off, nil
+	return d.book.first(zone, off), nil
 }
 
 // Geometry implements Device. Available is what the filesystem has room for,
