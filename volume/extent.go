@@ -158,7 +158,8 @@ func (d *Disk) Extents(ctx context.Context) ([]ExtentInfo, error) {
 // CreateExtent makes the extent of grant, and gives it its first zone. It is
 // durable on return, and idempotent for the same grant. A disk without a zone
 // to spare, its reserve aside, is ErrDiskFull; one without an open zone to
-// spare is ErrExhausted.
+// spare is ErrExhausted. An extent that was sealed or freed here before it was
+// made is ErrStale.
 func (d *Disk) CreateExtent(ctx context.Context, g Grant) error {
 	if g.Disk != d.ident.Disk {
 		return fmt.Errorf("disk %v: the grant of extent %v is for disk %v: %w", d.ident.Disk, g.Extent, g.Disk, holdall.ErrRefused)
@@ -175,6 +176,9 @@ func (d *Disk) CreateExtent(ctx context.Context, g Grant) error {
 				return fmt.Errorf("disk %v: extent %v exists, of %v with at most %d bytes, not %v with %d: %w", d.ident.Disk, g.Extent, e.scheme, e.limit, g.Scheme, g.Limit, holdall.ErrRefused)
 			}
 			return nil
+		}
+		if err := d.checkLate(g.Extent); err != nil {
+			return err
 		}
 		if err := d.roomFor(g); err != nil {
 			return err

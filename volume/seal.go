@@ -19,9 +19,10 @@ import (
 //     find the note finds the footer.
 //
 // A lower epoch than the stored one is ErrStale; another last or end than that
-// of the footer which is there is ErrRefused.
+// of the footer which is there is ErrRefused. An extent that is not here is
+// ErrNotFound, and is not made any more.
 func (d *Disk) Seal(ctx context.Context, id holdall.ExtentID, epoch holdall.Epoch, last uint64, end int64) error {
-	if _, err := d.indexed(ctx, id); err != nil {
+	if err := d.sealable(ctx, id); err != nil {
 		return err
 	}
 	if end < 0 || end > MaxExtentBytes || end%SectorSize != 0 {
@@ -152,6 +153,7 @@ func (d *Disk) Free(ctx context.Context, id holdall.ExtentID) error {
 		d.mu.RUnlock()
 		switch {
 		case e == nil:
+			d.w.late.add(id)
 			close(done)
 			return nil
 		case !e.trashed:

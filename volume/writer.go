@@ -24,6 +24,7 @@ type writer struct {
 	deferred   []change       // made in memory; they ride with the next entry
 	header     *buffer.Buffer // a sector for zone headers
 	granted    bool           // metadata granted this use of the disk: Mount was called
+	late       lateSet        // extents that came to their end before they were made
 	unfinished []*extent      // sealed ones whose last zone Mount is to finish
 	group      []*request
 	changes    []change
