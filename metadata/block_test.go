@@ -217,3 +217,34 @@ func TestJournalIsFlushed(t *testing.T) {
 		t.Errorf("after the flush and a change: %+v", all)
 	}
 }
+
+func TestTrashComesInPages(t *testing.T) {
+	r := newCell(t, 3)
+	v := r.volume()
+	for i := range 10 {
+		r.put(&v, id(i))
+		r.delete(id(i))
+		r.pass(time.Duration(i%2) * time.Second) // two at a time are trashed in the same instant
+	}
+	var all, paged []waiting
+	for w, err := range trash(r.db, waiting{}, r.now+1) {
+		if all = append(all, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := (waiting{}); len(paged) <= 10; paged = append(paged, at) {
+		found := false
+		for w, err := range trash(r.db, at, r.now+1) {
+			if at, found = w, true; err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if !found {
+			break
+		}
+	}
+	if len(all) != 10 || !slices.Equal(all, paged) {
+		t.Errorf("all at once: %v; one by one: %v", all, paged)
+	}
+}

@@ -85,7 +85,7 @@ func audit(t testing.TB, r pebble.Reader) {
 
 func auditTrash(t testing.TB, r pebble.Reader, waits map[waiting]bool) {
 	t.Helper()
-	for w, err := range trash(r, maxInstant+1) {
+	for w, err := range trash(r, waiting{}, maxInstant+1) {
 		if err != nil {
 			t.Fatal(err)
 		}

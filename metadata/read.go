@@ -176,10 +176,14 @@ type waiting struct {
 	Since instant
 }
 
-// trash yields what waits since before the given time, oldest first. A row
-// whose Since has come only now by its pending running out is among it.
-func trash(r pebble.Reader, before instant) iter.Seq2[waiting, error] {
+// trash yields what waits since before the given time, oldest first, from what
+// comes after the given row on. A row whose Since has come only now by its
+// pending running out is among it.
+func trash(r pebble.Reader, after waiting, before instant) iter.Seq2[waiting, error] {
 	lower := []byte{prefixTrash}
+	if after.Since != 0 {
+		lower = append(appendTrashKey(nil, after.Since, after.Namespace, &after.ID), 0)
+	}
 	upper := putBig64([]byte{prefixTrash}, uint64(before))
 	return table(r, lower, upper, func(kv row) (w waiting, err error) {
 		w.Since, w.BlockKey, err = parseTrashKey(kv.key)

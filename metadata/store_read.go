@@ -120,9 +120,14 @@ type Trashed struct {
 // Trash returns at most limit blocks that wait in trash since before the given
 // time, oldest first. Purge looks again at each.
 func (s *Store) Trash(before time.Time, limit int) ([]Trashed, error) {
+	return s.TrashAfter(Trashed{}, before, limit)
+}
+
+// TrashAfter is Trash without what comes up to and with after: the next page.
+func (s *Store) TrashAfter(after Trashed, before time.Time, limit int) ([]Trashed, error) {
 	return collect(during(s, func(r pebble.Reader) iter.Seq2[Trashed, error] {
 		return func(yield func(Trashed, error) bool) {
-			for w, err := range trash(r, toInstant(before)) {
+			for w, err := range trash(r, waiting{after.BlockKey, toInstant(after.Since)}, toInstant(before)) {
 				if !yield(Trashed{BlockKey: w.BlockKey, Since: w.Since.time()}, err) {
 					return
 				}

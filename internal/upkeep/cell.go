@@ -35,9 +35,10 @@ type Volumes interface {
 // Trash is the blocks that wait for their retention to end. *metadata.Store is
 // one.
 type Trash interface {
-	// Trash returns up to limit blocks that have been in trash since before a
-	// time, the oldest first.
-	Trash(before time.Time, limit int) ([]metadata.Trashed, error)
+	// TrashAfter returns up to limit blocks that have been in trash since before
+	// a time, the oldest first, and of them those that come after a given one.
+	TrashAfter(after metadata.Trashed, before time.Time, limit int) ([]metadata.Trashed, error)
+	Namespaces() ([]metadata.Namespace, error)
 	Purge(ctx context.Context, keys []metadata.BlockKey) (metadata.PurgeResult, error)
 }
 

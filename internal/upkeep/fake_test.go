@@ -1,6 +1,8 @@
 package upkeep
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -226,21 +228,38 @@ func (f *fakeCell) MarkFreed(_ context.Context, id holdall.VolumeID, member uint
 // fakeTrash is the trash of a fakeCell: rows without Direct.
 type fakeTrash struct{ *fakeCell }
 
-func (f fakeTrash) Trash(before time.Time, limit int) ([]metadata.Trashed, error) {
+func (f fakeTrash) TrashAfter(after metadata.Trashed, before time.Time, limit int) ([]metadata.Trashed, error) {
 	var list []metadata.Trashed
 	for k, b := range f.rows {
-		if !b.TrashedAt.IsZero() && !b.TrashedAt.After(before) && len(list) < limit {
-			list = append(list, metadata.Trashed{BlockKey: k, Since: b.TrashedAt})
+		w := metadata.Trashed{BlockKey: k, Since: b.TrashedAt}
+		if !b.TrashedAt.IsZero() && !b.TrashedAt.After(before) && byAge(w, after) > 0 {
+			list = append(list, w)
 		}
 	}
-	return list, nil
+	slices.SortFunc(list, byAge)
+	return list[:min(len(list), limit)], nil
 }
+
+func byAge(a, b metadata.Trashed) int {
+	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Namespace, b.Namespace), bytes.Compare(a.ID[:], b.ID[:]))
+}
+
+func (f fakeTrash) Namespaces() ([]metadata.Namespace, error) {
+	return []metadata.Namespace{{ID: holdall.DefaultNamespace, Retention: time.Hour}, {ID: patient, Retention: 100 * time.Hour}}, nil
+}
+
+// patient is a namespace with a long retention.
+const patient holdall.NamespaceID = 7
 
 func (f fakeTrash) Purge(_ context.Context, keys []metadata.BlockKey) (r metadata.PurgeResult, err error) {
 	for _, k := range keys {
 		if f.stopped {
 			r.Stopped = true
 			break
+		}
+		if k.Namespace == patient {
+			r.Waiting++
+			continue
 		}
 		f.volumes[f.rows[k].Location.Volume].Rows--
 		delete(f.rows, k)

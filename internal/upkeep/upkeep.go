@@ -27,7 +27,7 @@ type Config struct {
 	Blocks  Blocks
 	Pool    *buffer.Pool // for inspections: at most a stripe's shards at a time
 
-	Retention time.Duration // how long trashed blocks wait
+	Retention time.Duration // how long trashed blocks wait at least; a namespace may say longer
 	FreeHold  time.Duration // how long extents of freed volumes wait
 
 	Tick       time.Duration // between looks at trash and tasks; 0 = 1 s
@@ -102,6 +102,7 @@ type Upkeep struct {
 	trashed    map[holdall.ExtentID]bool    // extents that their disks know to be in trash
 	retryAfter map[holdall.VolumeID]backoff // volumes whose inspection failed
 	tripped    bool                         // the purge breaker, as last seen
+	purgeAt    metadata.Trashed             // the last that a purge looked at; zero = begin anew
 
 	flushing sync.Mutex // one flush at a time
 }

@@ -237,6 +237,34 @@ func TestPurgeKeepsRetentionAndHeedsTheBreaker(t *testing.T) {
 	}
 }
 
+// TestLongRetentionHoldsUpNoOther: the oldest trash is of a namespace that keeps
+// it for long, and is more than a round looks at.
+func TestLongRetentionHoldsUpNoOther(t *testing.T) {
+	f := newFakeCell()
+	f.addVolume(t, 7, rs, someBlocks("a"))
+	for k, b := range f.rows {
+		b.Direct, b.TrashedAt = false, f.now.Add(-2*time.Hour)
+		f.rows[k] = b
+	}
+	const waiting = (purgePages + 1) * holdall.MaxIDsPerCall
+	for i := range waiting {
+		k := metadata.BlockKey{Namespace: patient, ID: holdall.BlockID{byte(i), byte(i >> 8), byte(i >> 16)}}
+		f.rows[k] = metadata.Block{Namespace: k.Namespace, ID: k.ID, Found: true, TrashedAt: f.now.Add(-50 * time.Hour)}
+	}
+	u := f.upkeep(t, time.Hour)
+	for range 2 {
+		if _, err := u.purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.rows) != waiting {
+		t.Errorf("%d rows are left, want the %d whose retention is long", len(f.rows), waiting)
+	}
+	if u.purgeAt != (metadata.Trashed{}) {
+		t.Errorf("at the end of trash, the next purge would begin after %+v", u.purgeAt)
+	}
+}
+
 func TestNothingIsPurgedOrFreedInQuarantine(t *testing.T) {
 	f := newFakeCell()
 	v := f.addVolume(t, 7, rs, someBlocks("a"))
