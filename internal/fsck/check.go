@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/erasure"
 	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/metadata"
 )
@@ -82,8 +81,8 @@ type checker struct {
 	disks  map[holdall.DiskID]*disk
 	reader *metadata.Reader // nil: metadata cannot be read
 	rows   map[holdall.VolumeID]*metadata.Volume
-	gone   map[holdall.DiskID]bool // disks of metadata that are not here
-	coders map[holdall.Scheme]*erasure.Coder
+	gone   map[holdall.DiskID]bool     // disks of metadata that are not here
+	coding map[holdall.Scheme][][]byte // matrices
 	total  int64
 	places rowPlaces
 
@@ -96,7 +95,7 @@ type checker struct {
 func Check(ctx context.Context, cfg Config) (_ Result, err error) {
 	c := &checker{
 		cfg: cfg, pool: buffer.NewPool(256 << 20), disks: map[holdall.DiskID]*disk{}, rows: map[holdall.VolumeID]*metadata.Volume{},
-		gone: map[holdall.DiskID]bool{}, coders: map[holdall.Scheme]*erasure.Coder{}, places: rowPlaces{},
+		gone: map[holdall.DiskID]bool{}, coding: map[holdall.Scheme][][]byte{}, places: rowPlaces{},
 	}
 	defer func() { err = errors.Join(err, c.close()) }()
 	if err := c.openMetadata(); err != nil {
@@ -328,11 +327,14 @@ func (c *checker) volumes() []holdall.VolumeID {
 	return list
 }
 
-func (c *checker) coder(s holdall.Scheme) (*erasure.Coder, error) {
-	if coder := c.coders[s]; coder != nil {
-		return coder, nil
+// matrixOf returns the matrix of a scheme.
+func (c *checker) matrixOf(s holdall.Scheme) ([][]byte, error) {
+	if p := c.coding[s]; p != nil {
+		return p, nil
 	}
-	coder, err := erasure.New(s)
-	c.coders[s] = coder
-	return coder, err
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	c.coding[s] = matrix(s)
+	return c.coding[s], nil
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/erasure"
 	"github.com/holdall/holdall/internal/buffer"
 )
 
@@ -20,7 +19,7 @@ func (c *checker) checkVolume(ctx context.Context, id holdall.VolumeID) error {
 		return nil
 	}
 	c.result.Volumes++
-	coder, err := c.coder(v.scheme)
+	p, err := c.matrixOf(v.scheme)
 	if err != nil {
 		return err
 	}
@@ -43,7 +42,7 @@ func (c *checker) checkVolume(ctx context.Context, id holdall.VolumeID) error {
 		}
 		s := v.stripes[n]
 		t.add(c, v, s)
-		if err := c.checkStripe(v, coder, s, places); err != nil {
+		if err := c.checkStripe(v, p, s, places); err != nil {
 			return err
 		}
 	}
@@ -99,7 +98,7 @@ type shard struct {
 
 // checkStripe reads every shard of a stripe, checks each by itself and all
 // against their parity, and matches what the packs list with the block rows.
-func (c *checker) checkStripe(v *theVolume, coder *erasure.Coder, s *holdall.Stripe, places *volumePlaces) error {
+func (c *checker) checkStripe(v *theVolume, p [][]byte, s *holdall.Stripe, places *volumePlaces) error {
 	shards := make([]shard, len(s.Shards))
 	defer func() {
 		for _, sh := range shards {
@@ -125,14 +124,14 @@ func (c *checker) checkStripe(v *theVolume, coder *erasure.Coder, s *holdall.Str
 		})
 	}
 	wg.Wait()
-	c.checkParity(v, coder, s, shards)
+	c.checkParity(v, p, s, shards)
 	for i := range s.Scheme.K() {
 		if s.Shards[i].Length == 0 {
 			continue
 		}
 		payload := shards[i].payload
 		if payload == nil {
-			payload = rebuild(coder, s, shards, i)
+			payload = rebuild(p, s, shards, i)
 		}
 		if payload == nil {
 			c.find(v.about(KindStripe, s.Number).say("shard %d is bad or missing, and the others do not suffice to rebuild it: its blocks are lost", i))
@@ -202,7 +201,7 @@ func (c *checker) checkPack(v *theVolume, m *member, s *holdall.Stripe, i int, p
 
 // checkParity encodes the packs anew and compares. It needs all of them; what
 // parities are there are compared.
-func (c *checker) checkParity(v *theVolume, coder *erasure.Coder, s *holdall.Stripe, shards []shard) {
+func (c *checker) checkParity(v *theVolume, p [][]byte, s *holdall.Stripe, shards []shard) {
 	k := s.Scheme.K()
 	data := make([][]byte, k)
 	for i := range k {
@@ -210,44 +209,39 @@ func (c *checker) checkParity(v *theVolume, coder *erasure.Coder, s *holdall.Str
 			return
 		}
 	}
-	parity := make([][]byte, s.Scheme.M())
-	for i := range parity {
+	sums := make([]shard, len(p)) // by parity; without a buffer where there is nothing to compare
+	var wg sync.WaitGroup
+	for i := range p {
+		if shards[k+i].payload == nil {
+			continue
+		}
 		buf := c.pool.Take(int(s.Height()))
 		defer buf.Release()
-		parity[i] = buf.Bytes()
+		sums[i] = shard{buf, buf.Bytes()}
+		wg.Go(func() { weigh(sums[i].payload, p[i], data) })
 	}
-	if err := coder.Encode(data, parity); err != nil {
-		c.find(v.about(KindParity, s.Number).say("%v", err))
-		return
-	}
-	for i := range parity {
-		if have := shards[k+i].payload; have != nil && !bytes.Equal(have, parity[i]) {
+	wg.Wait()
+	for i := range p {
+		if have := shards[k+i].payload; have != nil && !bytes.Equal(have, sums[i].payload) {
 			m := v.members[holdall.ShardMember(s.Number, k+i, len(s.Shards))]
 			c.find(v.at(m, KindParity, s.Number, s.Shards[k+i].Offset).say("shard %d is not the parity of the packs", k+i))
 		}
 	}
 }
 
-// rebuild returns the payload of a shard from the others, or nil.
-func rebuild(coder *erasure.Coder, s *holdall.Stripe, shards []shard, want int) []byte {
-	list := make([]erasure.Shard, len(shards))
+// rebuild returns the payload of a pack from the other shards, or nil.
+func rebuild(p [][]byte, s *holdall.Stripe, shards []shard, want int) []byte {
+	there, payloads := make([]bool, len(shards)), make([][]byte, len(shards))
 	for i := range shards {
-		zero := s.Shards[i].Length == 0
-		list[i] = erasure.Shard{Have: zero || shards[i].payload != nil, Zero: zero, Cost: 1}
+		payloads[i] = shards[i].payload
+		there[i] = s.Shards[i].Length == 0 || payloads[i] != nil // an absent pack is zeros
 	}
-	plan, err := coder.Plan(want, list)
-	if err != nil {
+	by := weights(p, want, there)
+	if by == nil {
 		return nil
 	}
-	length := int(s.Shards[want].Length)
-	var reads [][]byte
-	for _, i := range plan.Reads() {
-		reads = append(reads, shards[i].payload[:min(length, len(shards[i].payload))])
-	}
-	out := make([]byte, length)
-	if plan.Rebuild(out, reads) != nil {
-		return nil
-	}
+	out := make([]byte, s.Shards[want].Length)
+	weigh(out, by, payloads)
 	return out
 }
 
