@@ -161,6 +161,40 @@ func TestSuperblockHasItsSpaceFromTheStart(t *testing.T) {
 	}
 }
 
+// TestFullFilesystemStillFrees: what others leave of a filesystem is nothing; the
+// superblock log goes on in the space it has, moves, and an extent is freed.
+func TestFullFilesystemStillFrees(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("no small filesystem to try: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(mount, unix.MNT_DETACH) })
+	dir := filepath.Join(mount, "disk")
+	must(t, os.Mkdir(dir, 0o750))
+	r := newRig(t, dirDisk(t, dir, volume.DirConfig{}), volume.DiskConfig{ReserveZones: 1})
+	l := r.create(7, 0)
+	l.mustAppend(5000)
+	f, err := os.Create(filepath.Join(mount, "other"))
+	must(t, err)
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = f.Write(chunk)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	for range 600 { // the log moves twice
+		l.fence(volume.ExtentOpen)
+	}
+	if n := r.disk.Status().FreeZones; n != 0 {
+		t.Errorf("%d zones are free on a full filesystem", n)
+	}
+	must(t, r.disk.Trash(t.Context(), l.id), r.disk.Free(t.Context(), l.id))
+	if n := r.disk.Status().FreeZones; n != 1 {
+		t.Errorf("%d zones are free, want the one that was freed", n)
+	}
+	must(t, f.Close(), r.disk.Close())
+}
+
 func TestDirDeviceRoundsATornTailUp(t *testing.T) {
 	dir := t.TempDir()
 	dev := dirDisk(t, dir, volume.DirConfig{})

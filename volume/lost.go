@@ -17,6 +17,11 @@ import (
 // lowest on.
 const maxLost = maxFrameChanges
 
+// fewLost is how many are looked at on a device that does not know its write
+// pointers, when the log ends cleanly: an entry that never landed, and left
+// nothing behind, shows by the lowest free zone. More would slow every start.
+const fewLost = 8
+
 // maxUnreadable is how many headers of free zones may be unreadable in a row
 // before it is the disk that has failed, and not a place on it.
 const maxUnreadable = 8
@@ -76,10 +81,14 @@ func (d *Disk) restoreLost(torn bool) {
 
 // suspects returns the zones without an owner that a lost entry may have given.
 // A device that knows its pointers shows which have bytes. On one that does
-// not, the lowest are looked at, and only if the log does not end cleanly: a
-// start must not read every header; whatever else is given is looked at then.
+// not, the lowest are looked at, and few if the log ends cleanly: a start must
+// not read every header, and the others are looked at when they are given.
 func (d *Disk) suspects(torn bool) []uint32 {
 	var zones []uint32
+	most := maxLost
+	if !torn {
+		most = fewLost
+	}
 	total := uint32(d.usableZones(d.dev.Geometry()))
 	given := uint32(len(d.cat.gens))
 	for z := uint32(superZones); z < min(total, given+maxLost) && len(zones) < maxLost; z++ {
@@ -87,7 +96,7 @@ func (d *Disk) suspects(torn bool) []uint32 {
 			continue
 		}
 		at, known := d.dev.WritePointer(int(z))
-		if (known && at >= SectorSize) || (!known && torn) {
+		if (known && at >= SectorSize) || (!known && len(zones) < most) {
 			zones = append(zones, z)
 		}
 	}

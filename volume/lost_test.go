@@ -13,8 +13,8 @@ import (
 )
 
 // rotLastEntries spoils the newest n frames of the superblock log, which must
-// be entries.
-func rotLastEntries(t testing.TB, dev *faultdisk.Disk, n int) {
+// be entries, or has it that they never landed.
+func rotLastEntries(t testing.TB, dev *faultdisk.Disk, n int, landed bool) {
 	t.Helper()
 	le := binary.LittleEndian
 	for range n {
@@ -30,18 +30,22 @@ func rotLastEntries(t testing.TB, dev *faultdisk.Disk, n int) {
 		if zone < 0 || at == 0 {
 			t.Fatalf("newest frame at %d of zone %d is no entry", at, zone)
 		}
-		dev.Rot(zone, at+1, 3) // the magic: no longer a frame
+		if landed {
+			dev.Rot(zone, at+1, 3) // the magic: no longer a frame
+		} else {
+			dev.Poke(zone, at, make([]byte, volume.SectorSize))
+		}
 	}
 }
 
 // reopened closes the disk, spoils the last n superblock entries and opens it.
-func (r *rig) reopened(dev *faultdisk.Disk, n int) *faultdisk.Disk {
+func (r *rig) reopened(dev *faultdisk.Disk, n int, landed bool) *faultdisk.Disk {
 	r.t.Helper()
 	if err := r.disk.Close(); err != nil {
 		r.t.Fatal(err)
 	}
 	dev = dev.Reopen()
-	rotLastEntries(r.t, dev, n)
+	rotLastEntries(r.t, dev, n, landed)
 	r.dev = dev
 	r.open()
 	return dev
@@ -57,7 +61,9 @@ func TestLostLastSuperblockEntryIsRestored(t *testing.T) {
 			again  bool // the zones were given before
 			grown  int  // records appended: more than a zone takes when it is to grow
 			rotten int  // entries
-		}{{"new extent", false, 2, 1}, {"zone given again", true, 2, 1}, {"grown extent", false, 6, 1}, {"both", false, 6, 2}} {
+			landed bool // and rotted since, or never did
+		}{{"new extent", false, 2, 1, true}, {"zone given again", true, 2, 1, true}, {"grown extent", false, 6, 1, true}, {"both", false, 6, 2, true},
+			{"never landed", false, 2, 1, false}, {"zone given again, never landed", true, 2, 1, false}} {
 			t.Run(b.name+", "+x.name, func(t *testing.T) {
 				ctx := context.Background()
 				cfg := b.cfg
@@ -77,7 +83,7 @@ func TestLostLastSuperblockEntryIsRestored(t *testing.T) {
 				for range x.grown {
 					l.mustAppend(200_000)
 				}
-				dev = r.reopened(dev, x.rotten)
+				dev = r.reopened(dev, x.rotten, x.landed)
 				if r.disk.Status().Note == "" || r.counted("holdall_volume_faults_total") == 0 {
 					t.Fatal("nothing is reported")
 				}
@@ -118,7 +124,7 @@ func TestZoneOfALostEntryThatDoesNotFitIsKept(t *testing.T) {
 			first, second := r.zone(l, 0), r.zone(l, 1)
 			dev.Rot(first, 100, 1)
 			was := dev.Peek(second, 0, 200_000&^(volume.SectorSize-1))
-			dev = r.reopened(dev, 2)
+			dev = r.reopened(dev, 2, true)
 			for id := uint64(20); ; id++ {
 				o := &log{rig: r, id: holdall.ExtentID{Volume: holdall.VolumeID(id), Created: 1}, epoch: 1, ends: make([]int64, scheme.N())}
 				g := o.grant()
