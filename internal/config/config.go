@@ -174,10 +174,14 @@ type Budgets struct {
 
 // Split divides the memory budget: what is left after the parts named covers
 // the Go heap's slack, stacks, gRPC's own buffers and the stripe tables of open
-// extents. In-flight buffers are mapped outside the Go heap, so GoLimit leaves
-// them out.
+// extents. Buffers, in flight and cached, are mapped outside the Go heap, and so,
+// with cgo, are Pebble's caches: GoLimit leaves them out, or the heap could grow
+// into what they hold.
 func (c *Config) Split() Budgets {
 	b := Budgets{InFlight: c.Memory * 3 / 8, Cache: c.Memory / 8, Pebble: c.Memory / 8}
 	b.GoLimit = c.Memory - b.InFlight - b.Cache
+	if pebbleOffHeap {
+		b.GoLimit -= b.Pebble
+	}
 	return b
 }

@@ -138,7 +138,11 @@ func TestSizesRoundTrip(t *testing.T) {
 func TestSplitStaysInsideTheBudget(t *testing.T) {
 	for _, memory := range []int64{MinMemory, 1 << 30, 64 << 30} {
 		b := (&Config{Memory: memory}).Split()
-		if b.GoLimit+b.InFlight+b.Cache > memory || b.Pebble >= b.GoLimit {
+		outside := b.InFlight + b.Cache
+		if pebbleOffHeap {
+			outside += b.Pebble
+		}
+		if b.GoLimit+outside != memory || b.GoLimit < memory/3 {
 			t.Errorf("%d splits into %+v", memory, b)
 		}
 	}
