@@ -253,7 +253,7 @@ func (d *BlockDevice) Sync(zones ...int) error {
 	if len(dirty) == 0 {
 		return errors.Join(errs...)
 	}
-	if err := again(func() error { return unix.Fdatasync(int(d.file.Fd())) }); err != nil {
+	if err := unix.Fdatasync(int(d.file.Fd())); err != nil {
 		err = fmt.Errorf("disk %s: sync of %d zones: %v: %w", d.path, len(dirty), err, holdall.ErrDiskFailed)
 		for _, zone := range dirty {
 			d.book.breakZone(zone, err)

@@ -35,7 +35,9 @@ func writeKind(err error) error {
 
 // again makes call until a signal does not interrupt it. The runtime sends
 // signals to its own threads, and a call that takes long, as reserving a zone
-// does, meets one: it was not carried out, and has not failed.
+// does, meets one: it was not carried out, and has not failed. Not for syncs:
+// what a second one says of the bytes that the first was to make durable is worth
+// nothing, whatever the first failed with.
 func again(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

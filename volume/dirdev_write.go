@@ -63,7 +63,7 @@ func (d *DirDevice) fileFor(zone int, first bool, prepare func(*zoneFile) error)
 	if err == nil {
 		// The file may be as old as the directory, and yet made by a process
 		// that was killed before it got here: sync always.
-		err = again(func() error { return unix.Fsync(int(d.dir.Fd())) })
+		err = unix.Fsync(int(d.dir.Fd()))
 	}
 	if err == nil && zone == 0 {
 		err = d.identify(f)
@@ -205,7 +205,7 @@ func (d *DirDevice) syncZone(zone int) error {
 		}
 		defer d.files.give(f)
 		d.files.setDirty(f, false)
-		if err := again(func() error { return unix.Fdatasync(f.fd) }); err != nil {
+		if err := unix.Fdatasync(f.fd); err != nil {
 			return err
 		}
 		return stillNamed(f)
@@ -296,7 +296,7 @@ func (d *DirDevice) resize(f *zoneFile, sizes ...int64) error {
 			return err
 		}
 	}
-	if err := again(func() error { return unix.Fsync(f.fd) }); err != nil {
+	if err := unix.Fsync(f.fd); err != nil {
 		return err
 	}
 	d.files.setDirty(f, false)
