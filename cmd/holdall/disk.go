@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/client"
 )
 
@@ -93,6 +95,9 @@ func (c *cli) diskReadmit() *cobra.Command {
 		p := c.progress("reading back", "B", 0)
 		d, err := cl.ReadmitDisk(ctx, args[0], func(done, total uint64) { p.set(int64(done), int64(total)) })
 		p.finish()
+		if errors.Is(err, holdall.ErrNotFound) {
+			return withNext(err, "holdall disk ls")
+		}
 		if err != nil {
 			return withNext(err, "holdall disk show %s", args[0])
 		}

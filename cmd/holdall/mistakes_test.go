@@ -31,13 +31,15 @@ func TestMistakesAreAnsweredWithWhatToDo(t *testing.T) {
 	expect("fsck of a directory without a cell", command(t, nil, "fsck", "--data", t.TempDir()), exitNotFound, "holds no cell", "--data")
 	s := serve(t, data)
 	expect("data directory in use", runServe(t, data), exitRefused, "in use by process", "--data")
-	expect("port taken", command(t, nil, "serve", "--data", data+"2", "--listen", s.grpc, "--http", "off"), exitUnavailable, "in use by another process", "--listen")
+	expect("port taken", command(t, nil, "serve", "--data", data+"2", "--listen", s.grpc, "--http", "off"), exitUnavailable, "in use by another process", "--listen", "same command again")
 	expect("HTTP port taken", command(t, nil, "serve", "--data", data+"2", "--listen", "127.0.0.1:0", "--http", s.http), exitUnavailable, "--http")
 	expect("fsck of a running cell", command(t, nil, "fsck", "--data", data), exitRefused, "stop the server")
 	expect("bad id", command(t, nil, "block", "get", "xyz"), exitUsage, "64 hex digits")
 	expect("unknown id", command(t, nil, "block", "get", strings.Repeat("ab", 32)), exitNotFound, "not found", "undelete")
 	expect("unknown disk", command(t, nil, "disk", "show", "nothing"), exitNotFound, "holdall disk ls")
 	expect("add of what is not there", command(t, nil, "disk", "add", data+"/nothing"), exitUnavailable, "nothing at this path")
+	expect("add of a disk of the cell", command(t, nil, "disk", "add", diskPath(data, 0)), exitRefused, "of this cell already", "readmit")
+	expect("readmit of no disk", command(t, nil, "disk", "readmit", "nothing"), exitNotFound, "holdall disk ls")
 	expect("add of what is not empty", command(t, nil, "disk", "add", filepath.Dir(data)), exitRefused, "not empty")
 	s.stop()
 
@@ -47,6 +49,9 @@ func TestMistakesAreAnsweredWithWhatToDo(t *testing.T) {
 	expect("too few disks", runServe(t, data+"3", "--disk", t.TempDir()), exitRefused, "at least 2", "--disk")
 	expect("too few for a scheme", runServe(t, data+"4", "--disk", t.TempDir(), "--disk", t.TempDir(), "--scheme", "rs-6-3"), exitRefused, "--scheme")
 	expect("no parent of a disk", runServe(t, data+"5", "--disk", data+"/x/y/z", "--disk", t.TempDir()), exitUsage, "parent directory")
+	if _, err := os.Stat(data + "5/metadata"); err == nil {
+		t.Error("a first start that was refused left metadata behind")
+	}
 	expect("disks of another cell, no metadata", runServe(t, data+"6", "--disk", diskPath(data, 0), "--disk", diskPath(data, 1)), exitRefused, "metadata rebuild")
 	small := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(small, make([]byte, 64<<20), 0o600); err != nil {
@@ -78,6 +83,9 @@ func TestForeignAndDoubledDisksAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = serve(t, b)
+	if r := command(t, nil, "disk", "add", diskPath(a, 3)); r.code != exitRefused || !strings.Contains(r.err, "this is cell") || strings.Contains(r.err, "empty it") {
+		t.Errorf("disk add of a disk of another cell: exit %d, %s", r.code, r.err)
+	}
 	if n := diskStates(t); n["active"] != 7 || n["failed"] != 2 {
 		t.Errorf("with a foreign disk and a double: %v", n)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/config"
 	"github.com/holdall/holdall/internal/node"
 )
@@ -63,6 +64,9 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config) error {
 	}
 	logger := c.logger(cfg)
 	n, err := node.Start(ctx, cfg, node.Options{Logger: logger, Version: readVersion().Version})
+	if errors.Is(err, holdall.ErrUnavailable) { // no server runs that could be asked what is missing
+		return withNext(err, "mend what is named above, then run the same command again")
+	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,7 +72,7 @@ func (n *Node) openSlot(ctx context.Context, s *slot, zone int64) (*volume.Disk,
 // createDisk makes a new disk of what lies at path, which must be empty, and
 // opens it. Metadata knows it before it is formatted only by its id.
 func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
-	if err := refuseContents(s.Path); err != nil {
+	if err := cmp.Or(n.refuseForeign(s.Path), n.refuseOwn(s.Path), refuseContents(s.Path)); err != nil {
 		return nil, err
 	}
 	dev, err := n.openDevice(s.Path, n.newZone)
@@ -90,6 +91,25 @@ func (n *Node) createDisk(ctx context.Context, s *slot) (*volume.Disk, error) {
 		return nil, errors.Join(err, dev.Close())
 	}
 	return d, nil
+}
+
+// refuseForeign refuses a disk of another cell. Nobody is told to empty it.
+func (n *Node) refuseForeign(path string) error {
+	id, err := volume.Probe(path)
+	if err != nil || id.Cell == n.cell {
+		return nil // not a disk, which is told when it is opened, or one of ours
+	}
+	return fmt.Errorf("disk %s is disk %v of cell %v, this is cell %v; give another path, or serve that cell with --data and its own directory: %w",
+		path, id.Disk, id.Cell, n.cell, holdall.ErrRefused)
+}
+
+// refuseOwn refuses a disk that is one of this cell already.
+func (n *Node) refuseOwn(path string) error {
+	id, err := volume.Probe(path)
+	if err != nil || id.Cell != n.cell {
+		return nil
+	}
+	return fmt.Errorf("disk %s is disk %v of this cell already; if it failed, `holdall disk readmit %v` lets it take writes again: %w", path, id.Disk, id.Disk, holdall.ErrRefused)
 }
 
 // refuseContents refuses a directory that holds anything: what lies there is
@@ -149,10 +169,10 @@ func (n *Node) setUp(ctx context.Context) error {
 	for _, r := range rows {
 		known[r.ID] = true
 	}
-	if err := n.eachSlot(n.mayUse); err != nil {
-		return err
-	}
 	return n.eachSlot(func(s *slot) error {
+		if err := n.refuseForeign(s.Path); err != nil {
+			return err
+		}
 		d, err := n.openSlot(ctx, s, n.newZone)
 		if errors.Is(err, holdall.ErrNotFound) {
 			d, err = n.createDisk(ctx, s)

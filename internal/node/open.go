@@ -117,6 +117,9 @@ func (n *Node) firstStart(ctx context.Context, b config.Budgets) error {
 	if n.scheme, err = chooseScheme(n.cfg.Scheme, disks, n.cfg.Domain); err != nil {
 		return err
 	}
+	if err := n.eachSlot(n.mayUse); err != nil {
+		return err
+	}
 	if err := n.openStore(ctx, b, true); err != nil {
 		return err
 	}

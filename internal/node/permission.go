@@ -7,8 +7,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-
-	"github.com/holdall/holdall"
 )
 
 // permission returns err with what to do, where this user may not use what lies
@@ -25,16 +23,14 @@ func permission(path string, err error) error {
 	return fmt.Errorf("%w; %s must be readable and writable for uid %d, who runs this: `chown -R %d %s`, or run it as the owner", err, path, uid, uid, path)
 }
 
-// mayUse refuses what this user may not use, before any disk is formatted: a
-// first start that fails half-way leaves disks that no other cell takes.
+// mayUse refuses what cannot be used as a disk, before metadata is made and any
+// disk is formatted: a first start that fails half-way leaves disks that no
+// other cell takes.
 func (n *Node) mayUse(s *slot) error {
 	if err := makeDiskDir(s.Path); err != nil {
 		return err
 	}
 	dev, err := n.openDevice(s.Path, n.newZone)
-	if err != nil && !errors.Is(err, holdall.ErrDiskFailed) {
-		return nil // said when it is opened for use
-	}
 	if err != nil {
 		return permission(s.Path, err)
 	}
