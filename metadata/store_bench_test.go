@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,6 +53,12 @@ func BenchmarkCommit64(b *testing.B) { benchCommits(b, 64) }
 // BenchmarkRestart opens what a killed process left: a state with many blocks,
 // and as much of the log beyond it as is ever left.
 func BenchmarkRestart(b *testing.B) {
+	for _, blocks := range []int{1, 16} {
+		b.Run(fmt.Sprintf("%dBlocksACommit", blocks), func(b *testing.B) { benchRestart(b, blocks) })
+	}
+}
+
+func benchRestart(b *testing.B, blocks int) {
 	cfg := testConfig(b, nil)
 	cfg.Dir, cfg.CacheBytes = b.TempDir(), DefaultCacheBytes
 	s := openTest(b, cfg)
@@ -60,7 +67,7 @@ func BenchmarkRestart(b *testing.B) {
 	commit := func() {
 		n++
 		var ids []holdall.BlockID
-		for range 16 {
+		for range blocks {
 			id++
 			ids = append(ids, testID(id))
 		}
@@ -97,5 +104,5 @@ func BenchmarkRestart(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(left), "entries")
-	b.ReportMetric(16*float64(left)*float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
+	b.ReportMetric(float64(blocks)*float64(left)*float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
 }

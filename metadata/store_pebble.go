@@ -27,7 +27,7 @@ func stateOptions(fs vfs.FS, cache *pebble.Cache, dead *fatality) *pebble.Option
 		Logger:                      pebbleLogger{dead, "state"},
 		MemTableSize:                stateMemTable,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8, // flushes are small and frequent: see minFlush
 		MaxOpenFiles:                1000,
 	}
 	layoutState(o)

@@ -169,3 +169,17 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("log without state: %v", err)
 	}
 }
+
+// TestSmallStripesAreFlushedBeforeTheyTakeLong: entries of one block each are
+// small, and take long to apply for their size.
+func TestSmallStripesAreFlushedBeforeTheyTakeLong(t *testing.T) {
+	f := &fsm{grown: make(chan struct{}, 1), limit: DefaultFlushBytes}
+	const entry, took = 100, 100 * time.Microsecond
+	n := 0
+	for ; len(f.grown) == 0 && n < 100_000; n++ {
+		f.grow(backlog{entry, took})
+	}
+	if longest := time.Duration(n) * took; longest > 2*replayTime {
+		t.Errorf("%d entries, which take %v to replay, before a flush", n, longest)
+	}
+}
