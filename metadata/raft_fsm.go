@@ -42,7 +42,7 @@ type backlog struct {
 // before it compacts (stateOptions).
 const (
 	replayTime = 200 * time.Millisecond
-	minFlush   = 256 << 10 // bytes of entries: some 1,500 of a block each, or 300 of 16
+	minFlush   = 256 << 10 // bytes of entries: some 2,600 of a block each, or 370 of 16
 )
 
 // outcome is what a proposer gets from Raft for its entry.
