@@ -13,7 +13,7 @@ const (
 	MaxBlockSize    = 4 << 20 // bytes: one data shard, one disk write
 	MaxIDsPerCall   = 1000    // ids in a Lookup, Missing, Claim or Delete: 32 KB a message, one Raft entry
 	MaxPackBlocks   = 1024    // blocks in a pack: a directory stays under 64 KiB
-	MaxStripeBlocks = 16384   // blocks in a stripe: its commit stays under MaxRaftEntry
+	MaxStripeBlocks = 16384   // blocks in a stripe: about what its commit, one Raft entry, has room for
 	MaxRaftEntry    = 1 << 20 // bytes: larger entries stall heartbeats
 )
 

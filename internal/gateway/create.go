@@ -127,7 +127,7 @@ func (g *Gateway) candidates(promised map[holdall.DiskID]int64, probation map[ho
 	var disks []placement.Disk
 	for id, d := range g.health.look(g.cfg.Now()) {
 		p := placement.Disk{ID: id, Domain: d.domain, State: d.state, Reason: d.reason,
-			Free: d.status.Free() - promised[id], OpenZones: d.status.OpenZones, MaxOpen: d.status.MaxOpen}
+			Free: max(0, d.status.Free()-promised[id]), OpenZones: d.status.OpenZones, MaxOpen: d.status.MaxOpen}
 		switch until, slow := probation[id]; {
 		case !d.up && d.state != holdall.DiskRemoved:
 			p.State, p.Reason = holdall.DiskFailed, "not there"
