@@ -191,7 +191,7 @@ func (d *Disk) Mount(incarnation uint64) error {
 			d.finish(e)
 		}
 		d.w.unfinished = nil
-		d.wg.Go(func() { d.reset(d.unclaimed(leftovers)) })
+		d.wg.Go(func() { d.reset(leftovers) })
 		return nil
 	})
 }

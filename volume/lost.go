@@ -12,10 +12,10 @@ import (
 // Only the log's last entry can be lost unnoticed, for it looks like one that a
 // crash tore; what it gave may hold acknowledged bytes.
 
-// maxLost is how many zones are looked at for a lost last entry beyond those
-// that were given before: an entry gives no more, and zones are given from the
-// lowest on.
-const maxLost = maxFrameChanges
+// maxLost is how many headers a start reads at most to find what a lost last
+// entry gave: zones are given from the lowest on, a group of appends takes about
+// one for each, and 64 seeks are half a second.
+const maxLost = maxGroup
 
 // fewLost is how many are looked at on a device that does not know its write
 // pointers, when the log ends cleanly: an entry that never landed, and left
@@ -70,11 +70,11 @@ func (d *Disk) restoreLost(torn bool) {
 		h := &found[i]
 		if err := d.adopt(h); err != nil {
 			d.held.add(h.Zone)
-			d.keepLocked(h.Zone, fmt.Sprintf("it is place %d of extent %v by its header: %v", h.Place, h.Extent, err))
+			d.keep(h.Zone, fmt.Sprintf("it is place %d of extent %v by its header: %v", h.Place, h.Extent, err))
 			continue
 		}
 		d.m.faults.Inc()
-		d.noteLocked(fmt.Sprintf("superblock: the entry that gave zone %d to extent %v is lost; restored from the zone's header", h.Zone, h.Extent))
+		d.addNote(fmt.Sprintf("superblock: the entry that gave zone %d to extent %v is lost; restored from the zone's header", h.Zone, h.Extent))
 		d.log.Error("superblock entry is lost: zone restored from its header", "zone", h.Zone, "extent", h.Extent.String(), "place", h.Place, "generation", h.Generation)
 	}
 }
@@ -85,18 +85,14 @@ func (d *Disk) restoreLost(torn bool) {
 // not read every header, and the others are looked at when they are given.
 func (d *Disk) suspects(torn bool) []uint32 {
 	var zones []uint32
-	most := maxLost
-	if !torn {
-		most = fewLost
-	}
 	total := uint32(d.usableZones(d.dev.Geometry()))
 	given := uint32(len(d.cat.gens))
-	for z := uint32(superZones); z < min(total, given+maxLost) && len(zones) < maxLost; z++ {
+	for z := uint32(superZones); z < min(total, given+maxFrameChanges) && len(zones) < maxLost; z++ {
 		if d.cat.owned.has(z) {
 			continue
 		}
 		at, known := d.dev.WritePointer(int(z))
-		if (known && at >= SectorSize) || (!known && len(zones) < most) {
+		if (known && at >= SectorSize) || (!known && (torn || len(zones) < fewLost)) {
 			zones = append(zones, z)
 		}
 	}
@@ -147,17 +143,14 @@ func (d *Disk) mayReset(zone uint32) (bool, error) {
 	if h != nil {
 		why = fmt.Sprintf("generation %d, given to extent %v by its header; the superblock has %d", h.Generation, h.Extent, known)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.keepLocked(zone, why)
+	d.keep(zone, why)
 	return false, err
 }
 
-// keepLocked reports a zone that is held for good. d.mu is held, or the disk is
-// not used yet.
-func (d *Disk) keepLocked(zone uint32, why string) {
+// keep reports a zone that is held for good.
+func (d *Disk) keep(zone uint32, why string) {
 	d.m.faults.Inc()
-	d.noteLocked(fmt.Sprintf("zone %d is free by the superblock and kept out of use: %s", zone, why))
+	d.addNote(fmt.Sprintf("zone %d is free by the superblock and kept out of use: %s", zone, why))
 	d.log.Error("zone is kept out of use: free by the superblock, not by its header", "zone", zone, "reason", why)
 }
 
@@ -165,29 +158,16 @@ func (d *Disk) keepLocked(zone uint32, why string) {
 // the rest.
 const maxNote = 2 << 10
 
-// noteLocked adds to what Status notes. d.mu is held, or the disk is not used
-// yet.
-func (d *Disk) noteLocked(s string) {
+// addNote adds to what Status notes.
+func (d *Disk) addNote(s string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.note != "" {
 		s = d.note + "; " + s
 	}
 	if len(s) <= maxNote {
 		d.note = s
 	}
-}
-
-// unclaimed returns those of zones that may be emptied. The others stay held.
-func (d *Disk) unclaimed(zones []uint32) []uint32 {
-	var free []uint32
-	for _, z := range zones {
-		if d.ctx.Err() != nil || d.writable() != nil {
-			break // the next mount finds them
-		}
-		if ok, _ := d.mayReset(z); ok {
-			free = append(free, z)
-		}
-	}
-	return free
 }
 
 // nextFree holds the lowest zone below total that may be given. Only the writer
@@ -205,13 +185,10 @@ func (d *Disk) nextFree(total uint32) (uint32, bool) {
 	return 0, false
 }
 
-// empty empties a held zone that is to be given, unless it is known to be
-// empty. ok is false when it must not be given: it stays held, with err where
-// its header could not be read. Any other error has stopped the disk.
+// empty resets a held zone without an owner. ok is false when it must not be
+// given: it stays held, with err where its header could not be read. An error
+// while ok is true has stopped the disk, or says that it is full.
 func (d *Disk) empty(zone uint32) (ok bool, err error) {
-	if at, known := d.dev.WritePointer(int(zone)); known && at == 0 {
-		return true, nil
-	}
 	if ok, err := d.mayReset(zone); !ok {
 		return false, err
 	}

@@ -151,3 +151,60 @@ func TestZoneOfALostEntryThatDoesNotFitIsKept(t *testing.T) {
 		})
 	}
 }
+
+// TestFreeingDoesNotEmptyAZoneOfALostEntry: the last two entries are lost, that
+// which freed a sealed extent and that which gave its zone to another, whose
+// records were acknowledged. To free the first extent again does not empty it.
+func TestFreeingDoesNotEmptyAZoneOfALostEntry(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			ctx := context.Background()
+			_, dev := memory(b.cfg)
+			r := newRig(t, dev, volume.DiskConfig{})
+			gone := r.create(6, 0)
+			gone.mustAppend(5000)
+			if err := errors.Join(r.disk.Seal(ctx, gone.id, 2, gone.last, gone.end()), r.disk.Trash(ctx, gone.id), r.disk.Free(ctx, gone.id)); err != nil {
+				t.Fatal(err)
+			}
+			l := r.create(7, 1)
+			l.mustAppend(200_000)
+			dev = r.reopened(dev, 2, true)
+			if err := r.disk.Free(ctx, gone.id); err != nil {
+				t.Fatal(err)
+			}
+			other := r.create(8, 0)
+			other.mustAppend(5000)
+			if r.disk.Status().Note == "" || r.counted("holdall_volume_faults_total") == 0 {
+				t.Fatal("nothing is reported")
+			}
+			_ = r.disk.Close()
+			r.dev = dev.Reopen()
+			r.open()
+			l.check()
+			other.check()
+		})
+	}
+}
+
+// TestStartReadsFewHeaders: a start waits for a seek for every header that it
+// reads, and there are many free zones.
+func TestStartReadsFewHeaders(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		_, dev := memory(faultdisk.Config{Conventional: true, Zones: 2000})
+		r := newRig(t, dev, volume.DiskConfig{})
+		r.create(7, 0).mustAppend(5000)
+		if err := r.disk.Close(); err != nil {
+			t.Fatal(err)
+		}
+		dev = dev.Reopen()
+		if torn {
+			rotLastEntries(t, dev, 1, true)
+		}
+		before := dev.Counts().Reads
+		r.dev = dev
+		r.open()
+		if n := dev.Counts().Reads - before; n > 80 {
+			t.Fatalf("torn %v: a start made %d reads", torn, n)
+		}
+	}
+}

@@ -184,16 +184,18 @@ func (d *Disk) Free(ctx context.Context, id holdall.ExtentID) error {
 	}
 }
 
-// reset empties zones that are held and without an owner, and lets them go.
+// reset empties zones that are held and without an owner, and lets them go. One
+// that is another extent's by its header stays held: the entries that freed it
+// and gave it again are lost.
 func (d *Disk) reset(zones []uint32) {
 	for _, z := range zones {
 		if d.ctx.Err() != nil || d.writable() != nil {
 			return // the next mount finds them
 		}
-		if err := d.dev.Reset(int(z)); err != nil {
-			_ = d.broken(fmt.Errorf("disk %v: reset zone %d: %w", d.ident.Disk, z, err))
+		if ok, err := d.empty(z); ok && err != nil {
 			return
+		} else if ok {
+			d.release([]uint32{z})
 		}
-		d.release([]uint32{z})
 	}
 }

@@ -312,6 +312,10 @@ func (d *Disk) allocate(n int) ([]uint32, error) {
 			d.release(zones)
 			return nil, fmt.Errorf("disk %v: no zone to give: %d of %d are free, %d are needed: %w", d.ident.Disk, len(zones), total, n, holdall.ErrDiskFull)
 		}
+		if at, known := d.dev.WritePointer(int(z)); known && at == 0 {
+			zones = append(zones, z)
+			continue
+		}
 		ok, err := d.empty(z)
 		if ok {
 			zones = append(zones, z)
