@@ -265,6 +265,9 @@ func (c *checker) openDisk(path string, known bool) error {
 		}
 		return m.close()
 	}
+	for _, f := range d.readLost() {
+		c.find(f)
+	}
 	c.disks[d.id] = d
 	c.result.Disks++
 	return nil

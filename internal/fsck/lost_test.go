@@ -1,0 +1,116 @@
+package fsck
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/volume"
+)
+
+// TestZoneOfALostEntryIsRead: the newest superblock entry rotted. The zone that
+// it gave is told, and read as what its header says.
+func TestZoneOfALostEntryIsRead(t *testing.T) {
+	ctx := context.Background()
+	for _, image := range []bool{false, true} {
+		path := t.TempDir()
+		var dev volume.Device
+		var err error
+		quiet := slog.New(slog.DiscardHandler)
+		if image {
+			path = filepath.Join(path, "image")
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(path, 8<<20); err != nil {
+				t.Fatal(err)
+			}
+			dev, err = volume.OpenBlock(path, volume.BlockConfig{ZoneSize: 1 << 20, Logger: quiet})
+		} else {
+			dev, err = volume.OpenDir(path, volume.DirConfig{ZoneSize: 1 << 20, Capacity: 8 << 20, Logger: quiet})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := volume.Format(dev, volume.Identity{Cell: holdall.CellID{1}, Disk: holdall.DiskID{2}}); err != nil {
+			t.Fatal(err)
+		}
+		pool := buffer.NewPool(64 << 20)
+		disk, err := volume.OpenDisk(ctx, dev, volume.DiskConfig{Pool: pool, ReserveZones: 1, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.Mount(1); err != nil {
+			t.Fatal(err)
+		}
+		id, two := holdall.ExtentID{Volume: 7, Created: 1}, holdall.Scheme{Kind: holdall.Copies, Data: 1, Global: 1}
+		if err := disk.CreateExtent(ctx, volume.Grant{Disk: holdall.DiskID{2}, Extent: id, Scheme: two, Limit: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+		record := pool.Take(int(holdall.RecordSize(100)))
+		clear(record.Bytes())
+		stripe := holdall.Stripe{Volume: 7, Epoch: 1, Number: 1, Scheme: two, Shards: []holdall.ShardPlace{{Length: 100}, {Length: 100}}}
+		shard := holdall.MemberShard(1, 0, 2)
+		if err := disk.Append(ctx, &volume.Append{Extent: id, Epoch: 1, Shard: shard, Stripe: stripe, Record: record}); err != nil {
+			t.Fatal(err)
+		}
+		record.Release()
+		if err := disk.Close(); err != nil {
+			t.Fatal(err)
+		}
+		spoilLastEntry(t, path, image)
+
+		m, err := openMedium(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, findings := readSuper(m)
+		if d == nil || len(findings) > 0 || d.extents[id] != nil {
+			t.Fatalf("%v, findings %v: the entry is not lost", d, findings)
+		}
+		if findings = d.readLost(); len(findings) != 1 || findings[0].Zone != 2 {
+			t.Fatalf("findings %+v", findings)
+		}
+		e := d.extents[id]
+		if e == nil || len(e.zones) != 1 || e.limit != 1<<20 || e.scheme != two {
+			t.Fatalf("extent %+v", e)
+		}
+		if len(d.readLost()) != 0 {
+			t.Fatal("told twice")
+		}
+		_ = m.close()
+	}
+}
+
+// spoilLastEntry flips a bit of the newest frame of the superblock log.
+func spoilLastEntry(t *testing.T, path string, image bool) {
+	t.Helper()
+	newest, name, at := uint64(0), "", 0
+	for zone := range 2 {
+		file, from := path, zone<<20
+		if !image {
+			file, from = filepath.Join(path, []string{"zone-000000", "zone-000001"}[zone]), 0
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for off := from; off+sector <= min(len(b), from+1<<20); off += sector {
+			if string(b[off:off+8]) == volume.SuperMagic && u64(b[off:], 48) > newest {
+				newest, name, at = u64(b[off:], 48), file, off
+			}
+		}
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at+1] ^= 8
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
