@@ -15,53 +15,9 @@ import (
 // TestZoneOfALostEntryIsRead: the newest superblock entry rotted. The zone that
 // it gave is told, and read as what its header says.
 func TestZoneOfALostEntryIsRead(t *testing.T) {
-	ctx := context.Background()
+	id, two := holdall.ExtentID{Volume: 7, Created: 1}, holdall.Scheme{Kind: holdall.Copies, Data: 1, Global: 1}
 	for _, image := range []bool{false, true} {
-		path := t.TempDir()
-		var dev volume.Device
-		var err error
-		quiet := slog.New(slog.DiscardHandler)
-		if image {
-			path = filepath.Join(path, "image")
-			if err := os.WriteFile(path, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(path, 8<<20); err != nil {
-				t.Fatal(err)
-			}
-			dev, err = volume.OpenBlock(path, volume.BlockConfig{ZoneSize: 1 << 20, Logger: quiet})
-		} else {
-			dev, err = volume.OpenDir(path, volume.DirConfig{ZoneSize: 1 << 20, Capacity: 8 << 20, Logger: quiet})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := volume.Format(dev, volume.Identity{Cell: holdall.CellID{1}, Disk: holdall.DiskID{2}}); err != nil {
-			t.Fatal(err)
-		}
-		pool := buffer.NewPool(64 << 20)
-		disk, err := volume.OpenDisk(ctx, dev, volume.DiskConfig{Pool: pool, ReserveZones: 1, Logger: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := disk.Mount(1); err != nil {
-			t.Fatal(err)
-		}
-		id, two := holdall.ExtentID{Volume: 7, Created: 1}, holdall.Scheme{Kind: holdall.Copies, Data: 1, Global: 1}
-		if err := disk.CreateExtent(ctx, volume.Grant{Disk: holdall.DiskID{2}, Extent: id, Scheme: two, Limit: 1 << 20}); err != nil {
-			t.Fatal(err)
-		}
-		record := pool.Take(int(holdall.RecordSize(100)))
-		clear(record.Bytes())
-		stripe := holdall.Stripe{Volume: 7, Epoch: 1, Number: 1, Scheme: two, Shards: []holdall.ShardPlace{{Length: 100}, {Length: 100}}}
-		shard := holdall.MemberShard(1, 0, 2)
-		if err := disk.Append(ctx, &volume.Append{Extent: id, Epoch: 1, Shard: shard, Stripe: stripe, Record: record}); err != nil {
-			t.Fatal(err)
-		}
-		record.Release()
-		if err := disk.Close(); err != nil {
-			t.Fatal(err)
-		}
+		path := makeDisk(t, image, id, two)
 		spoilLastEntry(t, path, image)
 
 		m, err := openMedium(path)
@@ -84,6 +40,58 @@ func TestZoneOfALostEntryIsRead(t *testing.T) {
 		}
 		_ = m.close()
 	}
+}
+
+// makeDisk makes a disk with an extent of one record, in zone 2, and returns its
+// path.
+func makeDisk(t *testing.T, image bool, id holdall.ExtentID, two holdall.Scheme) string {
+	t.Helper()
+	ctx := context.Background()
+	path := t.TempDir()
+	var dev volume.Device
+	var err error
+	quiet := slog.New(slog.DiscardHandler)
+	if image {
+		path = filepath.Join(path, "image")
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, 8<<20); err != nil {
+			t.Fatal(err)
+		}
+		dev, err = volume.OpenBlock(path, volume.BlockConfig{ZoneSize: 1 << 20, Logger: quiet})
+	} else {
+		dev, err = volume.OpenDir(path, volume.DirConfig{ZoneSize: 1 << 20, Capacity: 8 << 20, Logger: quiet})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := volume.Format(dev, volume.Identity{Cell: holdall.CellID{1}, Disk: holdall.DiskID{2}}); err != nil {
+		t.Fatal(err)
+	}
+	pool := buffer.NewPool(64 << 20)
+	disk, err := volume.OpenDisk(ctx, dev, volume.DiskConfig{Pool: pool, ReserveZones: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.Mount(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.CreateExtent(ctx, volume.Grant{Disk: holdall.DiskID{2}, Extent: id, Scheme: two, Limit: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	record := pool.Take(int(holdall.RecordSize(100)))
+	clear(record.Bytes())
+	stripe := holdall.Stripe{Volume: 7, Epoch: 1, Number: 1, Scheme: two, Shards: []holdall.ShardPlace{{Length: 100}, {Length: 100}}}
+	shard := holdall.MemberShard(1, 0, 2)
+	if err := disk.Append(ctx, &volume.Append{Extent: id, Epoch: 1, Shard: shard, Stripe: stripe, Record: record}); err != nil {
+		t.Fatal(err)
+	}
+	record.Release()
+	if err := disk.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // spoilLastEntry flips a bit of the newest frame of the superblock log.
