@@ -127,26 +127,6 @@ func (d *Disk) adopt(h *ZoneHeader) error {
 	return nil
 }
 
-// mayReset says whether a zone without an owner may be emptied. One that may
-// not stays held, and is reported.
-func (d *Disk) mayReset(zone uint32) (bool, error) {
-	buf := d.cfg.Pool.Take(SectorSize)
-	defer buf.Release()
-	d.mu.RLock()
-	known := d.cat.generation(zone)
-	d.mu.RUnlock()
-	h, err := d.claim(zone, known, buf.Bytes())
-	if h == nil && err == nil {
-		return true, nil
-	}
-	why := fmt.Sprint(err)
-	if h != nil {
-		why = fmt.Sprintf("generation %d, given to extent %v by its header; the superblock has %d", h.Generation, h.Extent, known)
-	}
-	d.keep(zone, why)
-	return false, err
-}
-
 // keep reports a zone that is held for good.
 func (d *Disk) keep(zone uint32, why string) {
 	d.m.faults.Inc()
@@ -186,11 +166,25 @@ func (d *Disk) nextFree(total uint32) (uint32, bool) {
 }
 
 // empty resets a held zone without an owner. ok is false when it must not be
-// given: it stays held, with err where its header could not be read. An error
-// while ok is true has stopped the disk, or says that it is full.
+// given: it stays held, and is reported, with err where its header could not be
+// read. An error while ok is true says nothing of the zone: the disk has stopped,
+// or is full.
 func (d *Disk) empty(zone uint32) (ok bool, err error) {
-	if ok, err := d.mayReset(zone); !ok {
+	buf := d.cfg.Pool.Take(SectorSize)
+	defer buf.Release()
+	d.mu.RLock()
+	known := d.cat.generation(zone)
+	d.mu.RUnlock()
+	h, err := d.claim(zone, known, buf.Bytes())
+	switch {
+	case err != nil && d.dev.Check() != nil:
+		return true, d.broken(err)
+	case err != nil:
+		d.keep(zone, err.Error())
 		return false, err
+	case h != nil:
+		d.keep(zone, fmt.Sprintf("generation %d, given to extent %v by its header; the superblock has %d", h.Generation, h.Extent, known))
+		return false, nil
 	}
 	if err := d.dev.Reset(int(zone)); err != nil {
 		return true, d.broken(fmt.Errorf("disk %v: reset zone %d: %w", d.ident.Disk, zone, err))

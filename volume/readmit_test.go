@@ -35,3 +35,34 @@ func TestReadmitReadsBackAlsoWhatOnlyMetadataHasAsFailed(t *testing.T) {
 		t.Fatalf("%+v, %v; want the bad record, and ErrRefused", sum, err)
 	}
 }
+
+// TestZonesOfAResetThatFailedAreGivenAgain: a disk fails while the zones of a
+// freed extent are reset. Readmitted and mounted, it has all of them again.
+func TestZonesOfAResetThatFailedAreGivenAgain(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			ctx := context.Background()
+			_, dev := memory(b.cfg)
+			r := newRig(t, dev, volume.DiskConfig{})
+			before := r.disk.Status().FreeZones
+			l := r.create(7, 0)
+			for range 6 {
+				l.mustAppend(200_000)
+			}
+			dev.Inject(faultdisk.Fault{Op: faultdisk.OpReset, Zone: r.zone(l, 0), Count: 1})
+			if err := errors.Join(r.disk.Trash(ctx, l.id), r.disk.Free(ctx, l.id)); !errors.Is(err, holdall.ErrDiskFailed) {
+				t.Fatalf("a reset that fails: %v", err)
+			}
+			if _, err := r.disk.Readmit(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.disk.Mount(r.disk.Status().Incarnation + 1); err != nil {
+				t.Fatal(err)
+			}
+			until(t, func() bool { return r.disk.Status().FreeZones == before })
+			other := r.create(8, 0)
+			other.mustAppend(5000)
+			other.check()
+		})
+	}
+}

@@ -186,15 +186,15 @@ func (d *Disk) Free(ctx context.Context, id holdall.ExtentID) error {
 
 // reset empties zones that are held and without an owner, and lets them go. One
 // that is another extent's by its header stays held: the entries that freed it
-// and gave it again are lost.
+// and gave it again are lost. When the disk stops, the rest are let go as they
+// are, for a mount, or whoever gives them, empties them first.
 func (d *Disk) reset(zones []uint32) {
-	for _, z := range zones {
+	for i, z := range zones {
 		if d.ctx.Err() != nil || d.writable() != nil {
-			return // the next mount finds them
-		}
-		if ok, err := d.empty(z); ok && err != nil {
+			d.release(zones[i:])
 			return
-		} else if ok {
+		}
+		if ok, _ := d.empty(z); ok {
 			d.release([]uint32{z})
 		}
 	}

@@ -320,8 +320,7 @@ func (d *Disk) allocate(n int) ([]uint32, error) {
 		if ok {
 			zones = append(zones, z)
 		} else if err != nil {
-			unreadable++
-			if unreadable < maxUnreadable && d.dev.Check() == nil {
+			if unreadable++; unreadable < maxUnreadable {
 				continue
 			}
 			err = d.broken(err)
