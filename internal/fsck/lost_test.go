@@ -1,7 +1,7 @@
 package fsck
 
 import (
-	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,7 +13,8 @@ import (
 )
 
 // TestZoneOfALostEntryIsRead: the newest superblock entry rotted. The zone that
-// it gave is told, and read as what its header says.
+// it gave is told, and read as what its header says: the same as a start of the
+// disk finds.
 func TestZoneOfALostEntryIsRead(t *testing.T) {
 	id, two := holdall.ExtentID{Volume: 7, Created: 1}, holdall.Scheme{Kind: holdall.Copies, Data: 1, Global: 1}
 	for _, image := range []bool{false, true} {
@@ -39,26 +40,22 @@ func TestZoneOfALostEntryIsRead(t *testing.T) {
 			t.Fatal("told twice")
 		}
 		_ = m.close()
+
+		disk := openDisk(t, openDevice(t, path, image), buffer.NewPool(64<<20))
+		all, err := disk.Extents(t.Context())
+		if err != nil || len(all) != 1 || all[0].Extent != id || all[0].Limit != e.limit || all[0].End != holdall.RecordSize(100) {
+			t.Fatalf("a start of the disk finds %+v, %v", all, err)
+		}
+		_ = disk.Close()
 	}
 }
 
-// makeDisk makes a disk with an extent of one record, in zone 2, and returns its
-// path.
-func makeDisk(t *testing.T, image bool, id holdall.ExtentID, two holdall.Scheme) string {
+// openDevice opens the image or the directory at path.
+func openDevice(t *testing.T, path string, image bool) (dev volume.Device) {
 	t.Helper()
-	ctx := context.Background()
-	path := t.TempDir()
-	var dev volume.Device
-	var err error
 	quiet := slog.New(slog.DiscardHandler)
+	var err error
 	if image {
-		path = filepath.Join(path, "image")
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(path, 8<<20); err != nil {
-			t.Fatal(err)
-		}
 		dev, err = volume.OpenBlock(path, volume.BlockConfig{ZoneSize: 1 << 20, Logger: quiet})
 	} else {
 		dev, err = volume.OpenDir(path, volume.DirConfig{ZoneSize: 1 << 20, Capacity: 8 << 20, Logger: quiet})
@@ -66,30 +63,52 @@ func makeDisk(t *testing.T, image bool, id holdall.ExtentID, two holdall.Scheme)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dev
+}
+
+// openDisk opens the disk that dev is.
+func openDisk(t *testing.T, dev volume.Device, pool *buffer.Pool) *volume.Disk {
+	t.Helper()
+	d, err := volume.OpenDisk(t.Context(), dev, volume.DiskConfig{Pool: pool, ReserveZones: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// makeDisk makes a disk with an extent of one record, in zone 2, and returns its
+// path.
+func makeDisk(t *testing.T, image bool, id holdall.ExtentID, two holdall.Scheme) string {
+	t.Helper()
+	path := t.TempDir()
+	if image {
+		path = filepath.Join(path, "image")
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 8<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dev := openDevice(t, path, image)
 	if err := volume.Format(dev, volume.Identity{Cell: holdall.CellID{1}, Disk: holdall.DiskID{2}}); err != nil {
 		t.Fatal(err)
 	}
 	pool := buffer.NewPool(64 << 20)
-	disk, err := volume.OpenDisk(ctx, dev, volume.DiskConfig{Pool: pool, ReserveZones: 1, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := disk.Mount(1); err != nil {
-		t.Fatal(err)
-	}
-	if err := disk.CreateExtent(ctx, volume.Grant{Disk: holdall.DiskID{2}, Extent: id, Scheme: two, Limit: 1 << 20}); err != nil {
-		t.Fatal(err)
-	}
+	disk := openDisk(t, dev, pool)
 	record := pool.Take(int(holdall.RecordSize(100)))
+	defer record.Release()
 	clear(record.Bytes())
-	stripe := holdall.Stripe{Volume: 7, Epoch: 1, Number: 1, Scheme: two, Shards: []holdall.ShardPlace{{Length: 100}, {Length: 100}}}
-	shard := holdall.MemberShard(1, 0, 2)
-	if err := disk.Append(ctx, &volume.Append{Extent: id, Epoch: 1, Shard: shard, Stripe: stripe, Record: record}); err != nil {
-		t.Fatal(err)
-	}
-	record.Release()
-	if err := disk.Close(); err != nil {
-		t.Fatal(err)
+	a := &volume.Append{Extent: id, Epoch: 1, Shard: holdall.MemberShard(1, 0, 2), Record: record,
+		Stripe: holdall.Stripe{Volume: 7, Epoch: 1, Number: 1, Scheme: two, Shards: []holdall.ShardPlace{{Length: 100}, {Length: 100}}}}
+	for _, step := range []func() error{
+		func() error { return disk.Mount(1) },
+		func() error {
+			return disk.CreateExtent(t.Context(), volume.Grant{Disk: holdall.DiskID{2}, Extent: id, Scheme: two, Limit: 1 << 20})
+		},
+		func() error { return disk.Append(t.Context(), a) },
+		disk.Close,
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return path
 }
