@@ -78,8 +78,9 @@ func (s *Server) reserve(c *call, header metadata.MD) error {
 	return nil
 }
 
-// exceed counts the bytes that a request has beyond what it stated, until the
-// call is over; the call is refused all the same.
+// exceed counts the bytes that a request has beyond what it stated until release,
+// which the handler calls as it ends: the call itself may be over by then, where
+// its stream ended before gRPC began it. The call is refused all the same.
 //
 // It comes late: gRPC has read the message, at most client.MaxMessage, when this
 // is first known, and a caller that lies takes that much for each of its calls
@@ -92,12 +93,14 @@ func (s *Server) reserve(c *call, header metadata.MD) error {
 // to see the prefix or a part of the message. The buffer pool is asked for
 // frames, and not told of which stream. What is left would be to parse HTTP/2 a
 // second time beneath gRPC. ReceiveTimeout bounds how long it is held.
-func (s *Server) exceed(c *call, more int64) {
-	c.size += more
+func (s *Server) exceed(c *call, more int64) (release func()) {
 	c.conn.bytes.Add(more)
 	excess, err := s.cfg.Put.Admit(min(more, holdall.MaxBlockSize))
-	if err == nil { // otherwise the budget is full without it, and nobody else is let in
-		c.excess = excess
+	return func() {
+		c.conn.bytes.Add(-more)
+		if err == nil { // otherwise the budget is full without it, and nobody else is let in
+			excess.Release()
+		}
 	}
 }
 

@@ -14,8 +14,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/holdall/holdall"
@@ -188,6 +190,31 @@ func TestUnderstatedBytesAreCounted(t *testing.T) {
 		t.Errorf("at most %d bytes were counted, want all %d", most, holdall.MaxBlockSize)
 	}
 	waitFor(t, "admitted bytes to be given back", func() bool { now, _ := f.cell.inFlight(); return now == 0 })
+}
+
+// A call whose stream ended before gRPC began it is over when its handler runs,
+// and nobody would give back what the handler counts on it.
+func TestUnderstatedBytesOfACallThatIsOverAreGivenBack(t *testing.T) {
+	f := newFront(t, nil)
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), connectionKey{}, new(connection)))
+	admitted, err := f.server.admit(ctx, &tap.Info{FullMethodName: holdallv1.BlockService_Put_FullMethodName,
+		Header: metadata.Pairs(client.SizeHeader, "10")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := callOf(admitted)
+	cancel()
+	waitFor(t, "the call to end", func() bool { now, _ := f.cell.inFlight(); return now == 0 })
+	c.begin()
+	in := client.PutMessage{Data: mem.BufferSlice{mem.SliceBuffer(make([]byte, 70_000))}}
+	b := &blockServer{server: f.server}
+	if _, err := b.put(admitted, &in); !errors.Is(err, holdall.ErrInvalid) {
+		t.Errorf("70,000 bytes said to be 10: %v", err)
+	}
+	c.over()
+	if now, _ := f.cell.inFlight(); now != 0 || c.conn.bytes.Load() != 0 {
+		t.Errorf("%d bytes stay admitted, %d on the connection", now, c.conn.bytes.Load())
+	}
 }
 
 // A stream that says what it will send and sends nothing, or half of it, is

@@ -37,15 +37,14 @@ func (b *blockServer) putHandler(_ any, ctx context.Context, decode func(any) er
 // back as soon as it was read.
 func (b *blockServer) put(ctx context.Context, in *client.PutMessage) (*holdallv1.PutResponse, error) {
 	c, n := callOf(ctx), in.Data.Len()
-	stated := c.size
-	if more := int64(n) - stated; more > 0 {
-		b.server.exceed(c, more)
+	if more := int64(n) - c.size; more > 0 {
+		defer b.server.exceed(c, more)()
 	}
 	switch {
 	case n == 0 || n > holdall.MaxBlockSize:
 		return nil, fmt.Errorf("put: block of %d bytes, want 1 to %d: %w", n, holdall.MaxBlockSize, holdall.ErrInvalid)
-	case int64(n) > stated:
-		return nil, fmt.Errorf("put: block of %d bytes, the header %s said %d: %w", n, client.SizeHeader, stated, holdall.ErrInvalid)
+	case int64(n) > c.size:
+		return nil, fmt.Errorf("put: block of %d bytes, the header %s said %d: %w", n, client.SizeHeader, c.size, holdall.ErrInvalid)
 	}
 	var want *holdall.BlockID
 	if len(in.Head.Id) != 0 {

@@ -35,7 +35,6 @@ type call struct {
 	late      *time.Timer // and when it lasts too long; nil: it may last
 	size      int64       // bytes admitted
 	admission Admission   // nil: carries no payload
-	excess    Admission   // of bytes beyond those stated; nil: none
 	conn      *connection
 	unwatch   func() bool
 	stage     atomic.Int32
@@ -127,9 +126,6 @@ func (c *call) end() {
 	}
 	if c.admission != nil {
 		c.admission.Release()
-	}
-	if c.excess != nil {
-		c.excess.Release()
 	}
 	if c.conn != nil {
 		c.conn.bytes.Add(-c.size)
