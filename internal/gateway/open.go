@@ -232,10 +232,14 @@ func (s *openSet) reclaimed(v *openVolume) {
 	s.reclaim(v.id)
 }
 
-// reclaim takes a volume over in the background.
+// reclaim takes a volume over in the background, once at a time: two takeovers
+// would fence each other, and the volume be in the set twice.
 func (s *openSet) reclaim(id holdall.VolumeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.reclaiming[id] {
+		return
+	}
 	if len(s.reclaiming) == 0 {
 		s.since = s.g.cfg.Now()
 	}

@@ -288,7 +288,7 @@ func (g *Gateway) writeOnce(ctx context.Context, l *lane, st *stripe) (again []*
 	// 5. Encode, and check the encode. 6. Append every shard in parallel.
 	if err := g.writeShards(ctx, st); err != nil {
 		l.volumes.retire(st.v, "a shard was not written")
-		if g.ctx.Err() != nil || errors.Is(err, errBadEncode) {
+		if g.ctx.Err() != nil || errors.Is(err, errEncode) {
 			return nil, err
 		}
 		return st.again(g, err)

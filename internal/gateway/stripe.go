@@ -143,11 +143,12 @@ func (st *stripe) release(g *Gateway, again []*pack) {
 	}
 }
 
-// errBadEncode is the error of a machine that cannot do sums.
-var errBadEncode = fmt.Errorf("encode check failed twice: %w", holdall.ErrUnavailable)
+// errEncode is the error of a stripe that cannot be coded: another volume would
+// not help it.
+var errEncode = fmt.Errorf("parity was not made: %w", holdall.ErrUnavailable)
 
-// encode fills parity records and checks that they can repair. It returns
-// errBadEncode when two encodes in a row fail their check.
+// encode fills parity records and checks that they can repair. It fails when two
+// encodes in a row fail their check.
 func (g *Gateway) encode(st *stripe) error {
 	coder, err := g.coders.of(st.v.scheme)
 	if err != nil {
@@ -174,7 +175,7 @@ func (g *Gateway) encode(st *stripe) error {
 		g.log.Error("encode check failed: this machine's memory or processor is not to be trusted",
 			"volume", st.v.id, "stripe", st.table.Number, "err", err)
 	}
-	return fmt.Errorf("gateway: %w: %w", errBadEncode, err)
+	return fmt.Errorf("the encode check failed twice: %w", err)
 }
 
 // appends follows the appends of one stripe.
@@ -206,7 +207,7 @@ func (g *Gateway) writeShards(ctx context.Context, st *stripe) error {
 	}
 	if err := g.encode(st); err != nil {
 		g.giveUp(a)
-		return err
+		return fmt.Errorf("gateway: %w: %w", errEncode, err)
 	}
 	for i := range st.parity {
 		g.startAppend(ctx, a, st, st.v.scheme.K()+i)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -23,6 +24,22 @@ func TestBuffersOfAppendsThatDoNotReturnCountUntilTheyDo(t *testing.T) {
 	a.returned(g, 3)
 	if g.receive.inUse() != 0 {
 		t.Fatalf("%d bytes still counted", g.receive.inUse())
+	}
+}
+
+func TestAStripeThatCannotBeCodedIsNotTriedOnEveryVolume(t *testing.T) {
+	g := &Gateway{coders: newCoders(), receive: newBudget(1000)}
+	if err := g.writeShards(t.Context(), &stripe{v: &openVolume{}}); !errors.Is(err, errEncode) {
+		t.Errorf("a scheme that is none: %v, want it to end the stripe", err)
+	}
+}
+
+func TestATakeoverUnderWayIsNotBegunAgain(t *testing.T) {
+	s := newOpenSet(&Gateway{}, nil, 4) // which panics if it begins one
+	s.reclaiming[7] = true
+	s.reclaim(7)
+	if !s.reclaiming[7] {
+		t.Error("the takeover that was under way is forgotten")
 	}
 }
 
