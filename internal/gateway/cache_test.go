@@ -14,6 +14,22 @@ func viewOf(p *buffer.Pool, n int) buffer.View {
 	return buffer.View{Buffer: b, Data: b.Bytes()}
 }
 
+// Two namespaces may have a block of one id, and a damaged row its length wrong.
+func TestUnhashedBytesOfAnotherLengthAreNotServed(t *testing.T) {
+	pool := buffer.NewPool(0)
+	g := &Gateway{blocks: newBlockCache(1<<20, time.Now)}
+	v := viewOf(pool, 100)
+	id := holdall.HashBlock(v.Data)
+	g.blocks.put(id, v, holdall.ProofNone)
+	v.Release()
+	if _, _, ok := g.cachedBlock(id, 1<<19, true); ok {
+		t.Error("100 bytes are served as a block of 512 KiB")
+	}
+	if lent := pool.Lent(); lent != 0 {
+		t.Errorf("%d bytes are still lent", lent)
+	}
+}
+
 func TestBlockCacheKeepsWhatWasReadLastWithinItsBytes(t *testing.T) {
 	now := time.Unix(1000, 0)
 	pool := buffer.NewPool(0)

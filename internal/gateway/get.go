@@ -67,7 +67,7 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 		return GetResult{}, fmt.Errorf("range %d+%d of a block of %d bytes: %w", o.Offset, o.Length, size, holdall.ErrInvalid)
 	}
 	trusting := o.CallerVerifies && o.Length == size
-	if view, proof, ok := g.cachedBlock(key.id, trusting); ok {
+	if view, proof, ok := g.cachedBlock(key.id, size, trusting); ok {
 		g.metrics.cacheHits.Inc()
 		view.Data = view.Data[o.Offset:][:o.Length]
 		return GetResult{view, size, proof}, nil
@@ -93,14 +93,19 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 	return GetResult{r.view, size, r.proof}, nil
 }
 
-// cachedBlock returns a block from the cache. Bytes that nobody has hashed yet
-// are hashed for a caller who will not; if they are not the block's, they go.
-func (g *Gateway) cachedBlock(id holdall.BlockID, trusting bool) (buffer.View, holdall.Proof, bool) {
+// cachedBlock returns a block of size bytes from the cache. Bytes that nobody has
+// hashed yet are hashed for a caller who will not; if they are not the block's,
+// or as many as the row of another namespace said, they go.
+func (g *Gateway) cachedBlock(id holdall.BlockID, size int, trusting bool) (buffer.View, holdall.Proof, bool) {
 	view, proof, ok := g.blocks.get(id)
-	if !ok || proof == holdall.ProofHash || trusting {
-		return view, proof, ok
+	if !ok {
+		return buffer.View{}, 0, false
 	}
-	if holdall.HashBlock(view.Data) != id {
+	sized := len(view.Data) == size
+	if sized && (proof == holdall.ProofHash || trusting) {
+		return view, proof, true
+	}
+	if !sized || holdall.HashBlock(view.Data) != id {
 		g.blocks.remove(id)
 		view.Release()
 		return buffer.View{}, 0, false
