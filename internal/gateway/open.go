@@ -267,7 +267,20 @@ func (s *openSet) full() bool {
 	return len(s.open) >= s.max
 }
 
-// ids returns the volumes whose leases must be renewed.
+// leased returns the volumes whose leases must be renewed. Those that are being
+// taken over are among them: a disk that hangs makes that longer than a lease,
+// and another gateway would begin its own, and then this one again, for ever.
+func (s *openSet) leased() []holdall.VolumeID {
+	ids := s.ids()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.reclaiming {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// ids returns the open volumes.
 func (s *openSet) ids() []holdall.VolumeID {
 	s.mu.Lock()
 	defer s.mu.Unlock()

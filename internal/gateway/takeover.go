@@ -147,10 +147,10 @@ func (g *Gateway) keepLeases() {
 	}
 }
 
-// renewLeases prolongs the leases of the open volumes. Those that are lost are
+// renewLeases prolongs the leases of the volumes in hand. Those that are lost are
 // given up.
 func (g *Gateway) renewLeases() error {
-	ids := append(g.user.volumes.ids(), g.system.volumes.ids()...)
+	ids := append(g.user.volumes.leased(), g.system.volumes.leased()...)
 	if len(ids) == 0 {
 		return nil
 	}

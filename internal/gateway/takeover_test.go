@@ -14,6 +14,7 @@ import (
 	"github.com/holdall/holdall/internal/gateway"
 	"github.com/holdall/holdall/internal/sim"
 	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/volume"
 )
 
 func TestTakeoverWritesOnWhereEverythingEndsAsCommitted(t *testing.T) {
@@ -233,6 +234,39 @@ func TestVolumesThatLapseAreTakenWhileRunning(t *testing.T) {
 		t.Errorf("%+v, %v: the volume in use changed hands", v, err)
 	}
 	c.check()
+}
+
+// hungFence is a Writer whose fences do not return until the disk answers.
+type hungFence struct {
+	gateway.Writer
+	answers chan struct{}
+}
+
+func (h hungFence) Fence(ctx context.Context, disk holdall.DiskID, id holdall.ExtentID, e holdall.Epoch, end int64, last uint64) (volume.ExtentInfo, error) {
+	<-h.answers
+	return h.Writer.Fence(ctx, disk, id, e, end, last)
+}
+
+// TestALeaseIsKeptWhileATakeoverWaitsForADisk: otherwise two gateways would take
+// the volume from each other for as long as the disk hangs.
+func TestALeaseIsKeptWhileATakeoverWaitsForADisk(t *testing.T) {
+	answers := make(chan struct{})
+	c := newCell(t, tune(func(cfg *gateway.Config) { cfg.Writer, cfg.Lease = hungFence{cfg.Writer, answers}, 3*time.Second }))
+	t.Cleanup(func() { close(answers) })
+	dead, err := c.Store.CreateVolume(t.Context(), metadata.NewVolume{Scheme: holdall.DefaultScheme, Limit: 1 << 20, Disks: c.disks(), Gateway: "dead", Lease: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Advance(2 * time.Second)
+	var taken metadata.Volume
+	c.waitFor("the takeover", func() bool {
+		taken, err = c.Store.Volume(dead.ID)
+		return err == nil && taken.Epoch != dead.Epoch
+	})
+	c.waitFor("its lease to be prolonged", func() bool {
+		v, err := c.Store.Volume(dead.ID)
+		return err == nil && v.Epoch == taken.Epoch && v.Expires.After(taken.Expires)
+	})
 }
 
 // disks returns the disks of a volume of the default scheme.
