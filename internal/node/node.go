@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -98,6 +99,9 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err err
 	}()
 	b := cfg.Split()
 	debug.SetMemoryLimit(b.GoLimit)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	n.pool = buffer.NewPool(b.InFlight)
 	if err = n.openCell(ctx, b); err != nil {
 		return nil, err
@@ -107,6 +111,12 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err err
 	}
 	return n, n.serve(listeners)
 }
+
+// gcPercent is how much the Go heap may grow, in percent of what is live, before
+// it is collected. It is small beside the memory limit, which has the last word,
+// since blocks lie outside of it: collecting it at each doubling cost puts of
+// small blocks 5 to 9 %.
+const gcPercent = 400
 
 // listeners are taken first: a port that is in use is known before anything is
 // touched.
