@@ -161,7 +161,7 @@ func newIdleDevice(path string, zone int64, zones int) (*idleDevice, error) {
 
 // Geometry returns what the disk pretends to be.
 func (d *idleDevice) Geometry() volume.Geometry {
-	return volume.Geometry{ZoneSize: d.zone, Zones: len(d.pointers)}
+	return volume.Geometry{ZoneSize: d.zone, Zones: len(d.pointers), Available: len(d.pointers)}
 }
 
 // WritePointer returns the next offset of a zone.
