@@ -18,6 +18,8 @@ var (
 	ErrCorrupt     = errors.New("corrupt")                // bytes read do not match their checksum or identity
 	ErrDataLoss    = errors.New("data loss")              // so many shards proved destroyed that the rest cannot suffice
 	ErrDiskFailed  = errors.New("disk failed")            // this disk takes no more writes (or does not answer)
+	ErrExists      = errors.New("exists already")         // a thing of this name, made by somebody else
+	ErrCondition   = errors.New("condition not met")      // the caller's own condition does not hold: nothing was changed
 	ErrDiskFull    = errors.New("disk full")              // this disk has no zone to give
 )
 
