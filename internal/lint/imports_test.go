@@ -12,9 +12,10 @@ import (
 var layers = [][]string{
 	{"."},
 	{"internal/buffer", "internal/config", "internal/lint", "proto/holdall/v1"},
-	{"erasure", "placement", "internal/packer", "volume", "metadata"},
+	{"erasure", "placement", "internal/packer", "internal/manifest", "volume", "metadata"},
 	{"volume/devicetest", "internal/faultdisk", "client", "migration", "internal/verify", "internal/fsck", "internal/console"},
 	{"internal/gateway", "internal/upkeep"},
+	{"internal/object"},
 	{"internal/wire", "internal/s3front"},
 	{"internal/node", "internal/sim", "internal/drills"},
 	{"bench"},
@@ -51,6 +52,8 @@ var pure = map[string][]string{
 	"erasure":         {"bytes", "cmp", "errors", "fmt", "math", "math/bits", "slices", "strings", "sync"},
 	"placement":       {"cmp", "errors", "fmt", "maps", "math", "math/rand/v2", "slices", "strings"},
 	"internal/packer": {"cmp", "errors", "fmt", "math", "slices", "time"},
+
+	"internal/manifest": {"encoding/binary", "errors", "fmt", "math", "slices", "strings", "time", "unicode/utf8"},
 }
 
 func layerOf(dir string) int {

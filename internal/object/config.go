@@ -1,0 +1,88 @@
+package object
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/holdall/holdall"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config says what Objects stands on. The interfaces must be set; what else is
+// zero takes its default.
+type Config struct {
+	Buckets Buckets
+	Names   Names
+	Commits Commits
+	Uploads Uploads
+	Parts   Parts
+	Blocks  Blocks
+
+	// Window is how many blocks of one put are in flight, and so in memory; the
+	// gateway's budget bounds them over all puts. Default 4.
+	Window int
+
+	// ReadAhead is how many blocks of one get are fetched before their turn.
+	// Default 3; -1 = none.
+	ReadAhead int
+
+	Now        func() time.Time // default time.Now
+	Random     io.Reader        // of PutIDs; default crypto/rand
+	Logger     *slog.Logger     // default slog.Default()
+	Registerer prometheus.Registerer
+}
+
+// Limits of Config: a put and a get hold up to Window and ReadAhead+1 blocks of
+// 4 MiB.
+const (
+	defaultWindow    = 4
+	maxWindow        = 32
+	defaultReadAhead = 3
+	maxReadAhead     = 32
+)
+
+// Validate returns every fault of cfg, joined, or nil.
+func (cfg Config) Validate() error {
+	_, err := cfg.withDefaults()
+	return err
+}
+
+func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Window == 0 {
+		cfg.Window = defaultWindow
+	}
+	switch cfg.ReadAhead {
+	case 0:
+		cfg.ReadAhead = defaultReadAhead
+	case -1:
+		cfg.ReadAhead = 0
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	var faults []error
+	rule := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Errorf("object: "+format+": %w", append(args, holdall.ErrInvalid)...))
+		}
+	}
+	rule(cfg.Buckets != nil, "Buckets: must be set")
+	rule(cfg.Names != nil, "Names: must be set")
+	rule(cfg.Commits != nil, "Commits: must be set")
+	rule(cfg.Uploads != nil, "Uploads: must be set")
+	rule(cfg.Parts != nil, "Parts: must be set")
+	rule(cfg.Blocks != nil, "Blocks: must be set")
+	rule(cfg.Window > 0 && cfg.Window <= maxWindow, "Window: %d blocks, must be 1 to %d", cfg.Window, maxWindow)
+	rule(cfg.ReadAhead >= 0 && cfg.ReadAhead <= maxReadAhead, "ReadAhead: %d blocks, must be at most %d, or -1 for none", cfg.ReadAhead, maxReadAhead)
+	return cfg, errors.Join(faults...)
+}
