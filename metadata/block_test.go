@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -92,12 +93,12 @@ func TestPurgeWaitsForRetention(t *testing.T) {
 	r.put(&v, id(1), id(2), id(3))
 	r.delete(id(1), id(2))
 	r.pass(DefaultRetention - time.Millisecond)
-	if got := r.purge(id(1), id(3), id(9)); got != (PurgeResult{Waiting: 3}) {
+	if got := r.purge(id(1), id(3), id(9)); !reflect.DeepEqual(got, PurgeResult{Waiting: 3}) {
 		t.Errorf("early purge: %+v", got)
 	}
 	r.pass(time.Millisecond)
 	r.hold(tagUndelete, id(2))
-	if got := r.purge(id(1), id(2), id(3)); got != (PurgeResult{Purged: 1, Waiting: 2}) {
+	if got := r.purge(id(1), id(2), id(3)); !reflect.DeepEqual(got, PurgeResult{Purged: 1, Waiting: 2}) {
 		t.Errorf("purge: %+v", got)
 	}
 	if kept := r.block(id(2)); r.block(id(1)).Found || !kept.Live() {
@@ -150,25 +151,25 @@ func TestBreakerTripsAndIsReleased(t *testing.T) {
 	}
 	r.put(&v, ids...)
 	r.delete(ids...)
-	if got := r.purge(ids[:3]...); got != (PurgeResult{Purged: 3}) {
+	if got := r.purge(ids[:3]...); !reflect.DeepEqual(got, PurgeResult{Purged: 3}) {
 		t.Fatalf("within the allowance: %+v", got)
 	}
-	if got := r.purge(ids[3:6]...); got != (PurgeResult{Purged: 1, Stopped: true}) {
+	if got := r.purge(ids[3:6]...); !reflect.DeepEqual(got, PurgeResult{Purged: 1, Stopped: true}) {
 		t.Fatalf("over the allowance of 4: %+v", got)
 	}
 	r.pass(10 * time.Hour)
-	if got := r.purge(ids[4]); got != (PurgeResult{Stopped: true}) {
+	if got := r.purge(ids[4]); !reflect.DeepEqual(got, PurgeResult{Stopped: true}) {
 		t.Fatalf("tripped, without a release: %+v", got)
 	}
 	if b := r.cell().Breaker; !b.Tripped || b.Allowance != 4 {
 		t.Errorf("breaker: %+v", b)
 	}
 	r.ok(&releaseBreaker{time.Hour}, noResult{})
-	if got := r.purge(ids[4:10]...); got != (PurgeResult{Purged: 6}) {
+	if got := r.purge(ids[4:10]...); !reflect.DeepEqual(got, PurgeResult{Purged: 6}) {
 		t.Fatalf("released: %+v", got)
 	}
 	r.pass(time.Hour)
-	if got := r.purge(ids[10:]...); got != (PurgeResult{Purged: 2, Stopped: true}) {
+	if got := r.purge(ids[10:]...); !reflect.DeepEqual(got, PurgeResult{Purged: 2, Stopped: true}) {
 		t.Fatalf("after the release, 10 rows, floor 2: %+v", got)
 	}
 	audit(t, r.db)
@@ -182,7 +183,7 @@ func TestBreakerCountsAnewEachHour(t *testing.T) {
 	r.put(&v, id(1), id(2), id(3), id(4))
 	r.delete(id(1), id(2), id(3), id(4))
 	for i := 1; i <= 3; i += 2 {
-		if got := r.purge(id(i), id(i+1)); got != (PurgeResult{Purged: 2}) {
+		if got := r.purge(id(i), id(i+1)); !reflect.DeepEqual(got, PurgeResult{Purged: 2}) {
 			t.Fatalf("hour %d: %+v", i, got)
 		}
 		r.pass(time.Hour)

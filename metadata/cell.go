@@ -21,8 +21,13 @@ type Namespace struct {
 	ID        holdall.NamespaceID
 	Name      string
 	Retention time.Duration // how long trashed blocks wait before they may be purged
+	Quota     int64         // bytes it may use; 0 = any
 	Blocks    int64         // live rows
 	Bytes     int64         // their bytes: what the namespace uses
+	Buckets   int64         // that have a name
+
+	Credentials int64 // rows of that table
+	leaving     int64 // buckets that were removed, with rows that wait to be purged
 }
 
 // Cell is what the system table says of the cell as a whole.
@@ -68,6 +73,10 @@ type PurgeResult struct {
 	Purged  int64 // rows removed
 	Waiting int64 // rows not removed: live again, or their retention has not ended
 	Stopped bool  // the breaker tripped, or had tripped: the rest was left alone
+
+	// Nodes are rows that are due, and whose children's references are counted:
+	// ReleaseNode removes them.
+	Nodes []BlockKey
 }
 
 // MountGrant is the answer to a disk that wants to be mounted.

@@ -205,7 +205,7 @@ func FuzzAnswers(f *testing.F) {
 	v := Volume{ID: 9, Scheme: scheme21, State: holdall.VolumeOpen, Members: make([]Member, 3)}
 	at := holdall.Location{Volume: 9, Member: 1, Offset: 2, Length: 7}
 	for _, r := range []result{noResult{}, &numberResult{5}, &idsResult{[]holdall.BlockID{id(1)}}, &volumesResult{[]holdall.VolumeID{9}}, &volumeResult{v},
-		&commitAnswer{[]int{3}, []holdall.Location{at}}, &purgeAnswer{PurgeResult{1, 2, true}}, &mountAnswer{MountGrant{5, holdall.DiskActive}}} {
+		&commitAnswer{[]int{3}, []holdall.Location{at}}, &purgeAnswer{PurgeResult{Purged: 1, Waiting: 2, Stopped: true}}, &mountAnswer{MountGrant{5, holdall.DiskActive}}} {
 		f.Add(encodeAnswer(r, nil))
 	}
 	f.Add(encodeAnswer(nil, errNoSession))

@@ -180,7 +180,7 @@ func (d *driver) purge() {
 	r, want := d.m.purge(keys)
 	var a purgeAnswer
 	d.send(&purgeBlocks{keys}, &a, want)
-	if a.PurgeResult != r {
+	if !reflect.DeepEqual(a.PurgeResult, r) {
 		d.rt.Fatalf("purge of %v: %+v, the model says %+v", keys, a.PurgeResult, r)
 	}
 }

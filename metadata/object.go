@@ -15,6 +15,13 @@ type Bucket struct {
 	Objects   int64 // keys with a current version that is no delete marker
 	Bytes     int64 // of those
 	Versions  int64 // rows: current ones, those in trash, delete markers
+	Uploads   int64 // open ones
+
+	// KeepsMarkers keeps a delete marker that is the last row of its key for ever:
+	// it says that a client deleted the key, which a migration must know.
+	KeepsMarkers bool
+
+	Removed time.Time // its name is free again, its rows are being purged; zero = not
 }
 
 // Origin says who wrote a version.
@@ -103,6 +110,28 @@ type ObjectCommit struct {
 	Upload holdall.PutID
 }
 
+// ObjectDelete puts a delete marker on a key.
+type ObjectDelete struct {
+	Bucket holdall.BucketID
+	Key    string
+	Put    holdall.PutID // a repeat under the same one changes nothing
+	If     Condition
+	Origin Origin
+
+	// Always leaves a marker where there is no version to delete, too. It takes
+	// the place of a marker that is the newest row.
+	Always bool
+}
+
+// ObjectTrashed is a version in trash, or a delete marker that may be the last
+// row of its key, and since when.
+type ObjectTrashed struct {
+	Namespace holdall.NamespaceID
+	ObjectKey
+	Since   time.Time
+	Removed bool // its bucket was removed: it need not wait
+}
+
 // UploadState is how far a multipart upload has come.
 type UploadState uint8
 
@@ -117,6 +146,7 @@ const (
 type Upload struct {
 	ID         holdall.PutID
 	Bucket     holdall.BucketID
+	Namespace  holdall.NamespaceID // of the bucket
 	Key        string
 	State      UploadState
 	Created    time.Time
@@ -124,6 +154,7 @@ type Upload struct {
 	Attributes []byte
 	Tags       []byte
 	Result     holdall.Version
+	Released   bool // ended, and none of its parts holds a reference any more
 }
 
 // Part is a row of the parts table. It holds one reference to its block.
@@ -145,12 +176,16 @@ type ListQuery struct {
 	Prefix    string // only keys that begin with it
 	Delimiter string // keys that have it after Prefix are rolled up into one common prefix; "" = none are
 	After     string // only keys and common prefixes above it, in byte order
-	Limit     int    // entries and prefixes, at most holdall.MaxListPage
+	Limit     int    // entries and prefixes, at most holdall.MaxListPage; 0 = that many
 	Versions  bool   // every row, newest first within a key, markers and trash too; Delimiter must be empty
-	AfterVer  holdall.Version
+
+	// AfterVer, of a listing of versions, begins within the key After: with what is
+	// older than this version of it. 0 = only keys above After.
+	AfterVer holdall.Version
 }
 
-// ListPage is one page of a listing.
+// ListPage is one page of a listing. It may end before Limit: a page's rows take
+// a few MiB at most.
 type ListPage struct {
 	Objects  []Object
 	Prefixes []string // common prefixes, in order, each once

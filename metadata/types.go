@@ -20,6 +20,7 @@ type Block struct {
 	References   uint32    // manifest nodes and open uploads that list it
 	PendingUntil time.Time // put on behalf of an object; zero = not
 	TrashedAt    time.Time // zero = not in trash
+	Node         bool      // a manifest node whose children's references are counted
 	Found        bool      // false: there is no row; every other field but the ids is zero
 }
 
