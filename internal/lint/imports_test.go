@@ -11,9 +11,9 @@ import (
 // from layers below its own; see ARCHITECTURE.md. Tests may reach further.
 var layers = [][]string{
 	{"."},
-	{"internal/buffer", "internal/config", "internal/lint", "proto/holdall/v1"},
-	{"erasure", "placement", "internal/packer", "internal/manifest", "volume", "metadata"},
-	{"volume/devicetest", "internal/faultdisk", "client", "migration", "internal/verify", "internal/fsck", "internal/console"},
+	{"internal/buffer", "internal/config", "internal/lint", "proto/holdall/v1", "migration/pace", "migration/catalogue", "migration/s3test", "migration/s3fault"},
+	{"erasure", "placement", "internal/packer", "internal/manifest", "volume", "metadata", "migration/source"},
+	{"volume/devicetest", "internal/faultdisk", "client", "migration", "migration/assess", "internal/verify", "internal/fsck", "internal/console"},
 	{"internal/gateway", "internal/upkeep"},
 	{"internal/object"},
 	{"internal/wire", "internal/s3front"},
@@ -40,8 +40,9 @@ var doors = []struct {
 	{"github.com/spf13", []string{"cmd/holdall"}},
 	{"github.com/vbauerster", []string{"cmd/holdall"}},
 	{"github.com/jedib0t", []string{"cmd/holdall"}},
-	{"github.com/pelletier", []string{"internal/config"}},
-	{"github.com/aws", []string{"migration", "internal/s3front"}},
+	{"github.com/pelletier", []string{"internal/config", "migration/assess"}},
+	{"github.com/aws", []string{"migration", "migration/source", "migration/s3test", "internal/s3front"}},
+	{"modernc.org/sqlite", []string{"migration/catalogue"}},
 	{"unsafe", []string{"volume", "internal/buffer", "internal/faultdisk"}},
 	{"C", nil},
 }
@@ -52,6 +53,7 @@ var pure = map[string][]string{
 	"erasure":         {"bytes", "cmp", "errors", "fmt", "math", "math/bits", "slices", "strings", "sync"},
 	"placement":       {"cmp", "errors", "fmt", "maps", "math", "math/rand/v2", "slices", "strings"},
 	"internal/packer": {"cmp", "errors", "fmt", "math", "slices", "time"},
+	"migration/pace":  {"cmp", "errors", "fmt", "math", "math/rand/v2", "slices", "strconv", "strings", "sync", "time"},
 
 	"internal/manifest": {"encoding/binary", "errors", "fmt", "math", "slices", "strings", "time", "unicode/utf8"},
 }
