@@ -130,6 +130,9 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 	if (delta == 0) != first || delta > math.MaxUint64-r.seq {
 		return "changes out of order"
 	}
+	if first && shift != 0 {
+		return "the first change has another time than the block"
+	}
 	r.seq, r.at = r.seq+delta, r.at+shift
 	c.Seq, c.Time = r.seq, time.Unix(0, r.at).UTC()
 	if ofVolume(c.Kind) {

@@ -1,6 +1,7 @@
 package upkeep
 
 import (
+	"bytes"
 	"bufio"
 	"encoding/binary"
 	"encoding/hex"
@@ -137,6 +138,9 @@ func FuzzParseJournal(f *testing.F) {
 	block, _ := AppendJournal(nil, exampleCell, 1, exampleChanges(), 1<<20)
 	f.Add(block)
 	f.Add([]byte(journalMagic))
+	late := bytes.Clone(block)
+	late[journalHeaderSize+2] = 2 // the first change a nanosecond after the block's time
+	f.Add(late)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, changes, err := ParseJournal(b)
 		if err != nil {
