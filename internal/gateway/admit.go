@@ -98,6 +98,7 @@ type Admission struct {
 	g        *Gateway
 	size     int64 // the most bytes that the block may have
 	held     int64 // bytes that count
+	waited   bool  // they count among those that waited, too
 	arrival  arrival
 	released atomic.Bool
 }
@@ -124,11 +125,42 @@ func (g *Gateway) Admit(size int64) (*Admission, error) {
 	return a, nil
 }
 
+// AdmitWait is Admit for callers inside the process, whose bytes come from a
+// stream that can be held back: where Admit refuses it waits, in order, until
+// there is room or ctx ends (ErrUnavailable). A caller that holds Admissions
+// may wait for another as long as the ones it holds end without it.
+func (g *Gateway) AdmitWait(ctx context.Context, size int64) (*Admission, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	held := receiveCost(int(size))
+	if err := g.waiting.take(ctx, held); err != nil {
+		return nil, err
+	}
+	if err := g.receive.take(ctx, held); err != nil {
+		g.waiting.hold(-held)
+		return nil, err
+	}
+	a := &Admission{g: g, size: size, held: held, waited: true}
+	if g.isClosing() {
+		a.Release()
+		return nil, errClosing()
+	}
+	g.arrivals.begin(&a.arrival)
+	return a, nil
+}
+
 // Release gives the room back. Calls after the first do nothing.
 func (a *Admission) Release() {
 	if a.released.CompareAndSwap(false, true) {
 		a.g.arrived(&a.arrival)
 		a.g.receive.hold(-a.held)
+		if a.waited {
+			a.g.waiting.hold(-a.held)
+		}
 	}
 }
 

@@ -32,6 +32,20 @@ type Index interface {
 	Undelete(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID) (gone []holdall.BlockID, err error)
 }
 
+// Pending holds blocks that were put on behalf of objects. *metadata.Store is
+// one.
+type Pending interface {
+	// ClaimPending holds blocks for another day, un-trashing them. It names those
+	// that are gone, which are not held.
+	ClaimPending(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID) (gone []holdall.BlockID, err error)
+}
+
+// Namespaces tells what a namespace uses, and may. Any replica may answer.
+// *metadata.Store is one.
+type Namespaces interface {
+	NamespaceByID(id holdall.NamespaceID) (metadata.Namespace, error)
+}
+
 // Tables are the volumes and the disks of the cell. Any replica may answer.
 // *metadata.Store is one.
 type Tables interface {

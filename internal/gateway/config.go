@@ -24,6 +24,9 @@ type Config struct {
 	Reader Reader
 	Pool   *buffer.Pool // of every block and record; its owner checks Lent at the end
 
+	Pending    Pending    // nil = blocks are put by id only, not on behalf of objects
+	Namespaces Namespaces // nil = no put is refused for a quota
+
 	// ID is the name under which leases are held. A Gateway that comes back
 	// under the same one takes over what it had open. Default "gateway".
 	ID string
@@ -67,6 +70,7 @@ type Damage struct {
 const (
 	cacheShare   = 52 // 266 MiB by default: a working set of 256 MiB fits in blocks of 4 MiB
 	receiveShare = 30 // 37 blocks of 4 MiB by default, with their buffers
+	waitingShare = 75 // of receiveShare: what callers that wait for room may take, so that those that do not are not all refused
 	sendShare    = 18
 )
 

@@ -76,6 +76,24 @@ func (g *Gateway) Claim(ctx context.Context, ns holdall.NamespaceID, ids []holda
 		return nil, err
 	}
 	defer g.leave()
+	return g.claim(ctx, ns, ids, g.cfg.Index.Claim)
+}
+
+// ClaimPending is Claim on behalf of an object: the blocks stay for another day.
+func (g *Gateway) ClaimPending(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID) (gone []holdall.BlockID, err error) {
+	if err := checkIDs(ids); err != nil {
+		return nil, err
+	}
+	if err := g.enter(); err != nil {
+		return nil, err
+	}
+	defer g.leave()
+	return g.claim(ctx, ns, ids, g.cfg.Pending.ClaimPending)
+}
+
+// claim claims those of ids that are safe where they are, and returns the others.
+func (g *Gateway) claim(ctx context.Context, ns holdall.NamespaceID, ids []holdall.BlockID,
+	claim func(context.Context, holdall.NamespaceID, []holdall.BlockID) ([]holdall.BlockID, error)) (gone []holdall.BlockID, err error) {
 	rows, err := g.cfg.Index.Lookup(ctx, ns, ids, false)
 	if err != nil {
 		return nil, err
@@ -91,7 +109,7 @@ func (g *Gateway) Claim(ctx context.Context, ns holdall.NamespaceID, ids []holda
 	if len(safe) == 0 {
 		return gone, nil
 	}
-	lost, err := g.cfg.Index.Claim(ctx, ns, safe)
+	lost, err := claim(ctx, ns, safe)
 	return append(gone, lost...), err
 }
 

@@ -5,9 +5,10 @@
 // never touches a device or a key of the metadata: both are behind the small
 // interfaces of cell.go.
 //
-// Reading order: put.go, whose steps carry the numbers of ARCHITECTURE.md, and
-// what it calls: lane.go (packing), stripe.go (coding, appending), refusal.go, open.go
-// (volumes to write to), takeover.go, seal.go. Then get.go and rebuild.go.
+// Reading order: receive.go and put.go, whose steps carry the numbers of
+// ARCHITECTURE.md, and what they call: lane.go (packing), stripe.go (coding,
+// appending), refusal.go, open.go (volumes to write to), takeover.go, seal.go.
+// Then get.go and rebuild.go.
 package gateway
 
 import (
@@ -35,7 +36,9 @@ type Gateway struct {
 
 	arrivals *arrivals // puts that are being received
 	receive  *budget   // bytes of puts in flight
-	send     *budget   // bytes of gets in flight
+	waiting  *budget   // those of them that waited for room
+	quotas   *quotas
+	send     *budget // bytes of gets in flight
 	rebuilds chan struct{}
 
 	flights    flights // puts in flight, by id
@@ -89,6 +92,8 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.hashers.New = func() any { return holdall.NewHasher() }
 	g.receive = newBudget(cfg.Memory * receiveShare / 100)
+	g.waiting = newBudget(g.receive.limit * waitingShare / 100)
+	g.quotas = newQuotas(cfg)
 	g.send = newBudget(cfg.Memory * sendShare / 100)
 	g.blocks = newBlockCache(cfg.Memory*cacheShare/100, cfg.Now)
 	g.ctx, g.cancel = context.WithCancel(context.Background())

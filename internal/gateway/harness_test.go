@@ -116,6 +116,15 @@ func (c *cell) put(n int) holdall.BlockID {
 	return res.ID
 }
 
+func (c *cell) putData(data []byte) holdall.BlockID {
+	c.t.Helper()
+	res, err := c.tryPut(c.t.Context(), data)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return res.ID
+}
+
 // putMany puts count blocks of n bytes at the same time.
 func (c *cell) putMany(count, n int) (ids []holdall.BlockID) {
 	c.t.Helper()

@@ -77,6 +77,9 @@ func (p *pack) build(g *Gateway) {
 		if it.replace != (holdall.Location{}) {
 			entries[i].Flags = volume.BlockCopy
 		}
+		if it.flight.pending {
+			entries[i].Flags |= volume.BlockPending
+		}
 		at += it.size
 	}
 	p.length = uint32(at + volume.DirectorySize(len(entries)))

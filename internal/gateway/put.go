@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/metadata"
-	"github.com/holdall/holdall/volume"
 )
 
 // PutResult says what was acknowledged.
@@ -19,98 +17,15 @@ type PutResult struct {
 	Existed bool // the cell had the block: no bytes were written for this put
 }
 
-// Incoming is a block that is being received. It is used by one goroutine, and
-// ends with Put or Discard.
-type Incoming struct {
-	g      *Gateway
-	ns     holdall.NamespaceID
-	size   int
-	n      int // bytes that have come
-	hashed int // bytes of them that were hashed
-	buf    *buffer.Buffer
-	hasher *holdall.Hasher
-	from   *Admission // nil: the cell's own
-}
-
-// Put step 1: one pooled buffer, whose first sector is left for the record's
-// header and whose capacity has room for a directory, so that a large block
-// needs no copy to become a pack.
-
-// Receive takes the buffer for the block that a was admitted for. size must not
-// be more than was admitted.
-func (a *Admission) Receive(ns holdall.NamespaceID, size int) (*Incoming, error) {
-	if err := checkSize(int64(size)); err != nil {
-		return nil, err
+// PutPending is Put on behalf of an object: the block stays for a day, within
+// which a manifest must list it, and is not the owner's by its id.
+func (in *Incoming) PutPending(ctx context.Context) (PutResult, error) {
+	if in.g.cfg.Pending == nil {
+		in.Discard()
+		return PutResult{}, fmt.Errorf("gateway: this one takes no blocks on behalf of objects: %w", holdall.ErrInvalid)
 	}
-	if int64(size) > a.size {
-		return nil, fmt.Errorf("gateway: block of %d bytes, %d were announced: %w", size, a.size, holdall.ErrInvalid)
-	}
-	a.g.arrivals.moved(&a.arrival)
-	in := a.g.incoming(ns, size)
-	in.from = a
-	return in, nil
-}
-
-// receiveBytes is the length of the buffer in which a block of size bytes is
-// received.
-func receiveBytes(size int) int {
-	return holdall.RecordHeaderSize + size + volume.DirectorySize(1) + holdall.RecordHeaderSize
-}
-
-// receiveCost is what that buffer takes of memory, in bytes: up to four times
-// its length.
-func receiveCost(size int) int64 { return int64(buffer.Capacity(receiveBytes(size))) }
-
-func (g *Gateway) incoming(ns holdall.NamespaceID, size int) *Incoming {
-	buf := g.pool.Take(receiveBytes(size))
-	buf.Resize(holdall.RecordHeaderSize + size)
-	h := g.hashers.Get().(*holdall.Hasher)
-	h.Reset()
-	return &Incoming{g: g, ns: ns, size: size, buf: buf, hasher: h}
-}
-
-// progressStep is how many bytes of a block may come between two notes that it
-// is still coming.
-const progressStep = 1 << 20
-
-// hashStep is what the hash takes without a copy of its own, in bytes: bytes
-// come in pieces of every length, but are hashed in multiples of this.
-const hashStep = 8 << 10
-
-// Write adds the next bytes of the block. It keeps nothing of p. More bytes than
-// announced are ErrInvalid.
-func (in *Incoming) Write(p []byte) (int, error) {
-	if len(p) > in.size-in.n {
-		return 0, fmt.Errorf("gateway: more than the %d bytes announced: %w", in.size, holdall.ErrInvalid)
-	}
-	block := in.buf.Bytes()[holdall.RecordHeaderSize:]
-	copy(block[in.n:], p)
-	if in.from != nil && (in.n+len(p))/progressStep != in.n/progressStep {
-		in.g.arrivals.moved(&in.from.arrival)
-	}
-	in.n += len(p)
-	upTo := in.n
-	if in.n < in.size {
-		upTo -= in.n % hashStep
-	}
-	in.hasher.Write(block[in.hashed:max(in.hashed, upTo)])
-	in.hashed = max(in.hashed, upTo)
-	return len(p), nil
-}
-
-// Discard drops what was received. After Put it does nothing.
-func (in *Incoming) Discard() {
-	if in.hasher != nil {
-		in.g.hashers.Put(in.hasher)
-		in.hasher = nil
-	}
-	if in.buf != nil {
-		in.buf.Release()
-		in.buf = nil
-	}
-	if in.from != nil {
-		in.g.arrived(&in.from.arrival)
-	}
+	in.pending = true
+	return in.Put(ctx, nil)
 }
 
 // Put stores the block and returns when it is acknowledged: every shard is
@@ -130,7 +45,7 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 	began := time.Now()
 
 	// 2. The hash was taken as the bytes came.
-	if in.n != in.size {
+	if in.n != in.size || in.n == 0 {
 		return PutResult{}, fmt.Errorf("gateway: %d of the %d bytes announced: %w", in.n, in.size, holdall.ErrInvalid)
 	}
 	id := in.hasher.ID()
@@ -139,7 +54,7 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 	}
 	res := PutResult{ID: id}
 	for {
-		f, first := g.flights.join(blockKey{in.ns, id})
+		f, first := g.flights.join(blockKey{in.ns, id}, in.pending)
 		if first {
 			in.lead(ctx, f)
 		}
@@ -147,12 +62,15 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 		case <-f.done:
 		case <-ctx.Done():
 			if first && in.buf == nil && in.from != nil {
-				g.holdUntilEnd(f, receiveCost(in.size))
+				g.holdUntilEnd(f, in.cost)
 			}
 			return PutResult{}, fmt.Errorf("gateway: put of %v: %w: %w", id, context.Cause(ctx), holdall.ErrUnavailable)
 		}
 		if !first && errors.Is(f.err, errAbandoned) {
 			continue // its caller went away before the block was packed; ours is still here
+		}
+		if f.pending != in.pending && f.err == nil {
+			continue // it is stored, but held for somebody else: claim it
 		}
 		// 8. Acknowledge.
 		g.metrics.puts.WithLabelValues(outcome(f.err)).Inc()
@@ -164,6 +82,7 @@ func (in *Incoming) Put(ctx context.Context, want *holdall.BlockID) (PutResult, 
 		if res.Existed {
 			g.metrics.dedups.Inc()
 		} else {
+			in.quota.release(true)
 			g.metrics.putBytes.Add(float64(in.size))
 		}
 		return res, nil
@@ -186,7 +105,7 @@ func (g *Gateway) holdUntilEnd(f *flight, size int64) {
 // becomes part of ends the flight.
 func (in *Incoming) lead(ctx context.Context, f *flight) {
 	// 3. Known already?
-	replace, known, err := in.g.claimKnown(ctx, f.key, in.size)
+	replace, known, err := in.claimKnown(ctx, f.key)
 	if ctx.Err() != nil {
 		err = fmt.Errorf("%w: %w: %w", errAbandoned, context.Cause(ctx), holdall.ErrUnavailable)
 	}
@@ -212,7 +131,8 @@ func (in *Incoming) lead(ctx context.Context, f *flight) {
 // claimKnown makes a dedup hit a commit. It reports whether the block is known
 // and is safe where it is. If it is there but not safe, replace is the place
 // from which the new copy's commit moves the row.
-func (g *Gateway) claimKnown(ctx context.Context, key blockKey, size int) (replace holdall.Location, known bool, err error) {
+func (in *Incoming) claimKnown(ctx context.Context, key blockKey) (replace holdall.Location, known bool, err error) {
+	g, size := in.g, in.size
 	ids := []holdall.BlockID{key.id}
 	rows, err := g.cfg.Index.Lookup(ctx, key.ns, ids, false)
 	if err != nil {
@@ -231,7 +151,11 @@ func (g *Gateway) claimKnown(ctx context.Context, key blockKey, size int) (repla
 	if !g.safe(rows[0].Location.Volume) {
 		return rows[0].Location, false, nil
 	}
-	gone, err := g.cfg.Index.Claim(ctx, key.ns, ids)
+	claim := g.cfg.Index.Claim
+	if in.pending {
+		claim = g.cfg.Pending.ClaimPending
+	}
+	gone, err := claim(ctx, key.ns, ids)
 	return replace, err == nil && len(gone) == 0, err
 }
 
@@ -357,21 +281,22 @@ type flights struct {
 // flight is one block on its way in. err and dedup are valid once done is
 // closed.
 type flight struct {
-	key   blockKey
-	done  chan struct{}
-	err   error
-	dedup bool
+	key     blockKey
+	pending bool // it is put on behalf of an object
+	done    chan struct{}
+	err     error
+	dedup   bool
 }
 
 // join returns the flight of key, and whether the caller is the first and has
 // to see to it that it ends.
-func (s *flights) join(key blockKey) (*flight, bool) {
+func (s *flights) join(key blockKey, pending bool) (*flight, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.byKey[key]; f != nil {
 		return f, false
 	}
-	f := &flight{key: key, done: make(chan struct{})}
+	f := &flight{key: key, pending: pending, done: make(chan struct{})}
 	s.byKey[key] = f
 	return f, true
 }

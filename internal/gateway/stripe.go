@@ -116,7 +116,8 @@ func (st *stripe) commit() metadata.StripeCommit {
 		PackBytes: st.packBytes, ShardBytes: st.shardBytes, Blocks: make([]metadata.PutBlock, len(st.items))}
 	for i, it := range st.items {
 		b, key := st.blocks[i], it.flight.key
-		c.Blocks[i] = metadata.PutBlock{Namespace: key.ns, ID: key.id, Member: b.member, Offset: b.offset, Length: b.length, Replace: it.replace}
+		c.Blocks[i] = metadata.PutBlock{Namespace: key.ns, ID: key.id, Member: b.member, Offset: b.offset, Length: b.length,
+			Pending: it.flight.pending, Replace: it.replace}
 	}
 	return c
 }

@@ -136,6 +136,7 @@ func (c *Cell) start(first bool) error {
 		}
 	}
 	cfg := gateway.Config{Index: store, Tables: store, Leases: store, Writer: c.Server, Reader: c.Server, Pool: c.Pool,
+		Pending: store, Namespaces: store,
 		ExtentLimit: volume.ExtentCapacity(c.Array.Disk(0).Geometry().ZoneSize, c.cfg.ExtentZones),
 		Memory:      64 << 20, Now: c.Now, Seed: c.cfg.Seed + 1, Logger: c.cfg.Logger}
 	if c.cfg.Gateway != nil {
