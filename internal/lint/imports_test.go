@@ -13,7 +13,7 @@ var layers = [][]string{
 	{"."},
 	{"internal/buffer", "internal/config", "internal/lint", "proto/holdall/v1", "migration/pace", "migration/catalogue", "migration/s3test", "migration/s3fault"},
 	{"erasure", "placement", "internal/packer", "internal/manifest", "volume", "metadata", "migration/source"},
-	{"volume/devicetest", "internal/faultdisk", "client", "migration", "migration/assess", "internal/verify", "internal/fsck", "internal/console"},
+	{"volume/devicetest", "internal/faultdisk", "client", "migration", "migration/ledger", "migration/certificate", "migration/assess", "internal/verify", "internal/fsck", "internal/console"},
 	{"internal/gateway", "internal/upkeep"},
 	{"internal/object"},
 	{"internal/wire", "internal/s3front"},
