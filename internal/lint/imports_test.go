@@ -16,6 +16,7 @@ var layers = [][]string{
 	{"volume/devicetest", "internal/faultdisk", "client", "migration", "migration/ledger", "migration/certificate", "migration/assess", "internal/verify", "internal/fsck", "internal/console"},
 	{"internal/gateway", "internal/upkeep"},
 	{"internal/object"},
+	{"migration/door"},
 	{"internal/wire", "internal/s3front"},
 	{"internal/node", "internal/sim", "internal/drills"},
 	{"bench"},
