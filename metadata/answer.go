@@ -26,6 +26,7 @@ type result interface {
 var answerKinds = [...]error{
 	1: holdall.ErrInvalid, 2: holdall.ErrNotFound, 3: holdall.ErrUnavailable,
 	4: holdall.ErrExhausted, 5: holdall.ErrStale, 6: holdall.ErrRefused, 7: errNoSession,
+	8: holdall.ErrExists, 9: holdall.ErrCondition, 10: holdall.ErrCorrupt, 11: ErrNoBucket, 12: ErrNoUpload,
 }
 
 func encodeAnswer(r result, refusal error) []byte {
@@ -96,8 +97,10 @@ func putIDs(dst []byte, ids []holdall.BlockID) []byte {
 	return dst
 }
 
-func (d *decoder) ids() []holdall.BlockID {
-	n := d.length(holdall.MaxIDsPerCall, len(holdall.BlockID{}))
+func (d *decoder) ids() []holdall.BlockID { return d.idsUpTo(holdall.MaxIDsPerCall) }
+
+func (d *decoder) idsUpTo(limit int) []holdall.BlockID {
+	n := d.length(limit, len(holdall.BlockID{}))
 	if n == 0 {
 		return nil
 	}
@@ -173,11 +176,31 @@ func (r *commitAnswer) decode(d *decoder) {
 type purgeAnswer struct{ PurgeResult }
 
 func (r *purgeAnswer) encode(dst []byte) []byte {
-	return putBool(putCount(putCount(dst, r.Purged), r.Waiting), r.Stopped)
+	return putBlockKeys(putBool(putCount(putCount(dst, r.Purged), r.Waiting), r.Stopped), r.Nodes)
 }
 
 func (r *purgeAnswer) decode(d *decoder) {
-	r.Purged, r.Waiting, r.Stopped = d.count(), d.count(), d.bool()
+	r.Purged, r.Waiting, r.Stopped, r.Nodes = d.count(), d.count(), d.bool(), d.blockKeys()
+}
+
+func putBlockKeys(dst []byte, keys []BlockKey) []byte {
+	dst = putUvarint(dst, uint64(len(keys)))
+	for i := range keys {
+		dst = append(putUvarint(dst, uint64(keys[i].Namespace)), keys[i].ID[:]...)
+	}
+	return dst
+}
+
+func (d *decoder) blockKeys() []BlockKey {
+	n := d.length(holdall.MaxIDsPerCall, 1+len(holdall.BlockID{}))
+	if n == 0 {
+		return nil
+	}
+	keys := make([]BlockKey, n)
+	for i := range keys {
+		keys[i] = BlockKey{Namespace: d.namespace(), ID: d.blockID()}
+	}
+	return keys
 }
 
 // mountAnswer is a MountGrant.

@@ -84,7 +84,7 @@ func TestUnknownNamespaceIsRefusedAndNotMade(t *testing.T) {
 	if _, err := lookup(r.db, 5, []holdall.BlockID{id(1)}, nil); err == nil {
 		t.Error("lookup in an unknown namespace")
 	}
-	r.refused(&setNamespace{5, time.Hour}, holdall.ErrInvalid)
+	r.refused(&setNamespace{5, time.Hour, -1}, holdall.ErrInvalid)
 }
 
 func TestPurgeWaitsForRetention(t *testing.T) {
@@ -133,7 +133,7 @@ func TestRetentionIsTheNamespaces(t *testing.T) {
 	r := newCell(t, 3)
 	v := r.volume()
 	r.put(&v, id(1))
-	r.ok(&setNamespace{holdall.DefaultNamespace, 0}, noResult{})
+	r.ok(&setNamespace{holdall.DefaultNamespace, 0, -1}, noResult{})
 	r.delete(id(1))
 	if got := r.purge(id(1)); got.Purged != 1 {
 		t.Errorf("purge without retention: %+v", got)
@@ -142,7 +142,7 @@ func TestRetentionIsTheNamespaces(t *testing.T) {
 
 func TestBreakerTripsAndIsReleased(t *testing.T) {
 	r := newCell(t, 3)
-	r.ok(&setNamespace{holdall.DefaultNamespace, 0}, noResult{})
+	r.ok(&setNamespace{holdall.DefaultNamespace, 0, -1}, noResult{})
 	r.ok(&setBreaker{Share: 200_000, Floor: 2}, noResult{}) // a fifth of the rows
 	v := r.volume()
 	var ids []holdall.BlockID
@@ -177,7 +177,7 @@ func TestBreakerTripsAndIsReleased(t *testing.T) {
 
 func TestBreakerCountsAnewEachHour(t *testing.T) {
 	r := newCell(t, 3)
-	r.ok(&setNamespace{holdall.DefaultNamespace, 0}, noResult{})
+	r.ok(&setNamespace{holdall.DefaultNamespace, 0, -1}, noResult{})
 	r.ok(&setBreaker{Share: 0, Floor: 2}, noResult{})
 	v := r.volume()
 	r.put(&v, id(1), id(2), id(3), id(4))

@@ -10,7 +10,7 @@ import (
 
 func TestCellBeginsOnce(t *testing.T) {
 	r := newRig(t)
-	r.refused(&setNamespace{1, 0}, holdall.ErrRefused) // no gate is raised yet
+	r.refused(&setNamespace{1, 0, -1}, holdall.ErrRefused) // no gate is raised yet
 	init := &initCell{holdall.CellID{1}, time.Hour}
 	r.ok(init, noResult{})
 	cell := r.cell()
@@ -47,7 +47,7 @@ func TestTimeNeverRunsBack(t *testing.T) {
 
 func TestQuarantineStopsPurgeAndFree(t *testing.T) {
 	r := newCell(t, 3)
-	r.ok(&setNamespace{holdall.DefaultNamespace, 0}, noResult{})
+	r.ok(&setNamespace{holdall.DefaultNamespace, 0, -1}, noResult{})
 	v := r.volume()
 	empty := r.volume()
 	r.seal(&empty)

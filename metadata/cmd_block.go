@@ -8,9 +8,9 @@ import (
 )
 
 // changeBlocks claims, deletes or undeletes blocks by id: Verb says which. All
-// three may be repeated.
+// may be repeated.
 type changeBlocks struct {
-	Verb      commandTag // tagClaim, tagDelete or tagUndelete
+	Verb      commandTag // tagClaim, tagDelete, tagUndelete or tagClaimPending
 	Namespace holdall.NamespaceID
 	IDs       []holdall.BlockID
 }
@@ -49,11 +49,36 @@ func (c *changeBlocks) run(t *tx) (result, error) {
 			gone.IDs = append(gone.IDs, c.IDs[i])
 			continue
 		}
-		if err := t.holdDirect(c.Verb, &old); err != nil {
+		hold := t.holdDirect
+		if c.Verb == tagClaimPending {
+			hold = t.holdPending
+		}
+		if err := hold(c.Verb, &old); err != nil {
 			return nil, err
 		}
 	}
 	return gone, nil
+}
+
+// holdPending holds a row on behalf of an object that will refer to it.
+//
+// It is not journaled: a rebuild from disks does not know it, and needs not. A
+// hold that is pending only keeps a put that is under way from sending a block
+// again, and no such put outlives all metadata: every commit, of a node, a part
+// or an object, looks again whether its blocks are live, and names those that are
+// gone. What was acknowledged is references, and those are journaled: a rebuild
+// that replays a commit takes its blocks out of trash, if a delete it knows of put
+// them there that was, in truth, overtaken by a hold it does not know of. A row
+// that such a hold kept from being purged was not purged, so no purge is
+// journaled, and the row is there to be referred to.
+func (t *tx) holdPending(_ commandTag, old *Block) error {
+	row := *old
+	row.PendingUntil = max(toInstant(old.PendingUntil), t.now.after(pendingFor)).time()
+	t.settle(&row)
+	if row == *old {
+		return nil
+	}
+	return t.setBlock(old, &row)
 }
 
 // holdDirect sets or clears Direct of a row, and journals it if that changed
@@ -87,20 +112,8 @@ func (c *purgeBlocks) check() error {
 	return nil
 }
 
-func (c *purgeBlocks) encode(dst []byte) []byte {
-	dst = putUvarint(dst, uint64(len(c.Keys)))
-	for i := range c.Keys {
-		dst = append(putUvarint(dst, uint64(c.Keys[i].Namespace)), c.Keys[i].ID[:]...)
-	}
-	return dst
-}
-
-func (c *purgeBlocks) decode(d *decoder) {
-	c.Keys = make([]BlockKey, d.length(holdall.MaxIDsPerCall, 33))
-	for i := range c.Keys {
-		c.Keys[i] = BlockKey{Namespace: d.namespace(), ID: d.blockID()}
-	}
-}
+func (c *purgeBlocks) encode(dst []byte) []byte { return putBlockKeys(dst, c.Keys) }
+func (c *purgeBlocks) decode(d *decoder)        { c.Keys = d.blockKeys() }
 
 func (c *purgeBlocks) run(t *tx) (result, error) {
 	if t.sys.Quarantine != "" {
@@ -121,6 +134,10 @@ func (c *purgeBlocks) run(t *tx) (result, error) {
 		}
 		if !due {
 			answer.Waiting++
+			continue
+		}
+		if old.Node { // its bytes name the blocks that it refers to: see releaseNode
+			answer.Nodes = append(answer.Nodes, k)
 			continue
 		}
 		if !t.mayPurge() {

@@ -55,35 +55,8 @@ func (c *initCell) run(t *tx) (result, error) {
 	t.sys.ID, t.sys.Format, t.sys.Incarnation, t.sys.Gate = c.Cell, FormatVersion, 1, GateBase
 	t.sys.FirstChange = 1
 	t.sys.Breaker = Breaker{Share: DefaultBreakerShare, Floor: DefaultBreakerFloor}
-	t.keepSpace(Namespace{ID: holdall.SystemNamespace, Name: "system"}, Namespace{})
-	t.keepSpace(Namespace{ID: holdall.DefaultNamespace, Name: holdall.DefaultNamespaceName, Retention: c.Retention}, Namespace{})
-	return noResult{}, nil
-}
-
-// setNamespace changes the retention of a namespace.
-type setNamespace struct {
-	Namespace holdall.NamespaceID
-	Retention time.Duration
-}
-
-func (*setNamespace) tag() commandTag { return tagSetNamespace }
-func (c *setNamespace) check() error  { return checkRetention(c.Retention) }
-
-func (c *setNamespace) encode(dst []byte) []byte {
-	return putDuration(putUvarint(dst, uint64(c.Namespace)), c.Retention)
-}
-
-func (c *setNamespace) decode(d *decoder) { c.Namespace, c.Retention = d.namespace(), d.duration() }
-
-func (c *setNamespace) run(t *tx) (result, error) {
-	if err := t.knownSpace(c.Namespace); err != nil {
-		return nil, err
-	}
-	n, err := t.space(c.Namespace)
-	if err != nil {
-		return nil, err
-	}
-	n.Retention = c.Retention
+	t.addSpace(Namespace{ID: holdall.SystemNamespace, Name: "system"})
+	t.addSpace(Namespace{ID: holdall.DefaultNamespace, Name: holdall.DefaultNamespaceName, Retention: c.Retention})
 	return noResult{}, nil
 }
 

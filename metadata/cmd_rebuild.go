@@ -189,8 +189,8 @@ func (c *replayChanges) check() error {
 		return fmt.Errorf("metadata: replay of %d changes, the most is %d: %w", len(c.Changes), maxReplay, holdall.ErrInvalid)
 	}
 	for i := range c.Changes {
-		if k := c.Changes[i].Kind; k < ChangeStripe || k > ChangeMove || c.Changes[i].Location.Offset < 0 ||
-			c.Changes[i].Epoch.Counter() > maxCounter || c.Changes[i].Seq > maxCounter {
+		if k := c.Changes[i].Kind; k < ChangeStripe || k > lastChange || c.Changes[i].Location.Offset < 0 ||
+			c.Changes[i].Epoch.Counter() > maxCounter || c.Changes[i].Seq > maxCounter || checkRetention(c.Changes[i].Retention) != nil {
 			return fmt.Errorf("metadata: replay of a change of kind %d to %v: %w", k, c.Changes[i].Location, holdall.ErrInvalid)
 		}
 	}
@@ -206,7 +206,7 @@ func (c *replayChanges) encode(dst []byte) []byte {
 }
 
 func (c *replayChanges) decode(d *decoder) {
-	c.Changes = make([]Change, d.length(maxReplay, 7))
+	c.Changes = make([]Change, d.length(maxReplay, 5))
 	for i := range c.Changes {
 		c.Changes[i].Seq = d.uvarint()
 		d.change(&c.Changes[i])
@@ -228,6 +228,11 @@ func (c *replayChanges) run(t *tx) (result, error) {
 		case ChangeStripe: // adoptStripe does it
 		case ChangeSeal, ChangeFree:
 			err = t.replayVolume(k)
+		case ChangeNamespace, ChangeNamespaceGone:
+			err = t.replaySpace(k)
+		case ChangeBucket, ChangeBucketGone, ChangeNode, ChangeNodeGone, ChangeObject, ChangeMarker, ChangeUnmark, ChangeObjectGone, ChangeTags,
+			ChangeUpload, ChangePart, ChangeAbort, ChangePartsGone, ChangeUploadGone:
+			// What these need is in the manifests, which this command does not have.
 		default:
 			err = t.replayBlock(k)
 		}
@@ -273,6 +278,31 @@ func (t *tx) replayVolume(k *Change) error {
 	t.dropTask(TaskFooter, v.ID)
 	_, err = t.addTask(Task{Kind: TaskFree, Volume: v.ID, Member: -1})
 	return err
+}
+
+// replaySpace makes, sets or removes a namespace.
+func (t *tx) replaySpace(k *Change) error {
+	n, err := t.space(k.Namespace)
+	if err != nil || k.Namespace == holdall.SystemNamespace {
+		return err
+	}
+	switch {
+	case n == nil && k.Kind == ChangeNamespace:
+		t.key = appendSpaceNameKey(t.key[:0], k.Name)
+		if _, taken, err := t.read(t.key); err != nil || taken {
+			return err
+		}
+		t.addSpace(Namespace{ID: k.Namespace, Name: k.Name, Retention: k.Retention, Quota: k.Quota})
+	case n != nil && k.Kind == ChangeNamespace:
+		n.Retention, n.Quota = k.Retention, k.Quota
+	case n != nil && k.Namespace != holdall.DefaultNamespace:
+		has, err := t.spaceHas(n)
+		if err != nil || has != "" {
+			return err
+		}
+		t.dropSpace(n)
+	}
+	return nil
 }
 
 func (t *tx) replayBlock(k *Change) error {

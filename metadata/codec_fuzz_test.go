@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"reflect"
 	"testing"
 	"time"
@@ -30,13 +31,14 @@ func examples() []command {
 		&takeLease{v.ID, "g", time.Minute}, &renewLeases{"g", []holdall.VolumeID{v.ID, 1}, time.Minute}, &sealVolume{v.ID, 9, true},
 		&markMember{tagMarkFooter, v.ID, 2}, &freeVolume{v.ID, 9}, &markMember{tagMarkFreed, v.ID, 2}, &addDisk{d}, &grantMount{disk(1), 5, "/p", "n"},
 		&confirmMount{disk(1), 5}, &setDisk{disk(1), holdall.DiskFailed, "why"}, &addTask{k}, &doneTask{k}, &flushChanges{7}, &setBreaker{5, 6}, &releaseBreaker{time.Hour},
-		&setNamespace{1, time.Hour}, &raiseCell{3, "why"}, &releaseCell{}, &adoptVolume{v}, &adoptStripe{s, true, true, day}, &replayChanges{c},
+		&setNamespace{1, time.Hour, -1}, &raiseCell{3, "why"}, &releaseCell{}, &adoptVolume{v}, &adoptStripe{s, true, true, day}, &replayChanges{c},
+		&changeBlocks{tagClaimPending, 1, ids},
 	}
 }
 
 func TestCommandsComeBackAsTheyWere(t *testing.T) {
 	seen := map[commandTag]bool{}
-	for _, c := range examples() {
+	for _, c := range append(examples(), nameExamples()...) {
 		h := header{Session: 1 << 50, Seq: 9, Lowest: 3, Time: day}
 		b, err := encodeCommand(h, c)
 		if err != nil {
@@ -63,7 +65,7 @@ func TestCommandsComeBackAsTheyWere(t *testing.T) {
 // FuzzApply applies any bytes: nothing panics, a command has one encoding, and
 // whatever is applied leaves a state whose counts are right.
 func FuzzApply(f *testing.F) {
-	for _, c := range examples() {
+	for _, c := range append(examples(), nameExamples()...) {
 		for _, h := range []header{{Time: day}, {Session: 1<<44 | 1, Seq: 1, Lowest: 1, Time: day}} {
 			b, err := encodeCommand(h, c)
 			if err != nil {
@@ -144,6 +146,7 @@ func rowCodecs() map[string]rowCodec {
 		}
 	}
 	none := func([]byte) ([]byte, bool) { return nil, false }
+	all := nameCodecs(value)
 	var (
 		v Volume
 		k Disk
@@ -154,7 +157,7 @@ func rowCodecs() map[string]rowCodec {
 		y system
 		z system
 	)
-	return map[string]rowCodec{
+	maps.Copy(all, map[string]rowCodec{
 		"blocks": {func(b []byte) ([]byte, bool) {
 			k, err := parseBlockKey(b)
 			return appendBlockKey(nil, k.Namespace, &k.ID), err == nil
@@ -197,7 +200,8 @@ func rowCodecs() map[string]rowCodec {
 		"tasks":    {none, value(func(d *decoder) { d.task(&w) }, func() []byte { return appendTask(nil, &w) })},
 		"cell":     {none, value(y.decodeCell, func() []byte { return y.appendCell(nil) })},
 		"progress": {none, value(z.decodeProgress, func() []byte { return z.appendProgress(nil) })},
-	}
+	})
+	return all
 }
 
 // FuzzAnswers decodes any bytes as every kind of answer.
@@ -205,12 +209,16 @@ func FuzzAnswers(f *testing.F) {
 	v := Volume{ID: 9, Scheme: scheme21, State: holdall.VolumeOpen, Members: make([]Member, 3)}
 	at := holdall.Location{Volume: 9, Member: 1, Offset: 2, Length: 7}
 	for _, r := range []result{noResult{}, &numberResult{5}, &idsResult{[]holdall.BlockID{id(1)}}, &volumesResult{[]holdall.VolumeID{9}}, &volumeResult{v},
-		&commitAnswer{[]int{3}, []holdall.Location{at}}, &purgeAnswer{PurgeResult{Purged: 1, Waiting: 2, Stopped: true}}, &mountAnswer{MountGrant{5, holdall.DiskActive}}} {
+		&commitAnswer{[]int{3}, []holdall.Location{at}}, &purgeAnswer{PurgeResult{1, 2, true, []BlockKey{{1, id(1)}}}}, &mountAnswer{MountGrant{5, holdall.DiskActive}}} {
+		f.Add(encodeAnswer(r, nil))
+	}
+	for _, r := range nameAnswers() {
 		f.Add(encodeAnswer(r, nil))
 	}
 	f.Add(encodeAnswer(nil, errNoSession))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, r := range []result{noResult{}, new(numberResult), new(idsResult), new(volumesResult), new(volumeResult), new(commitAnswer), new(purgeAnswer), new(mountAnswer)} {
+		for _, r := range []result{noResult{}, new(numberResult), new(idsResult), new(volumesResult), new(volumeResult), new(commitAnswer), new(purgeAnswer), new(mountAnswer),
+			new(spaceAnswer), new(bucketAnswer), new(goneAnswer), new(objectAnswer), new(uploadAnswer)} {
 			if err := decodeAnswer(b, r); err == nil && !bytes.Equal(encodeAnswer(r, nil), b) {
 				t.Errorf("%T decodes from %x and encodes to %x", r, b, encodeAnswer(r, nil))
 			}

@@ -51,6 +51,26 @@ const (
 	tagAdoptVolume    commandTag = 28 // noResult; quarantine only
 	tagAdoptStripe    commandTag = 29 // commitAnswer; quarantine only
 	tagReplayChanges  commandTag = 30 // noResult; quarantine only
+
+	tagClaimPending     commandTag = 31 // idsResult: ids without a row (send them again)
+	tagCreateNamespace  commandTag = 32 // spaceAnswer
+	tagRemoveNamespace  commandTag = 33 // noResult
+	tagPutCredential    commandTag = 34 // noResult
+	tagRemoveCredential commandTag = 35 // noResult
+	tagCreateBucket     commandTag = 36 // bucketAnswer
+	tagSetBucket        commandTag = 37 // noResult
+	tagRemoveBucket     commandTag = 38 // noResult
+	tagCommitNode       commandTag = 39 // goneAnswer
+	tagReleaseNode      commandTag = 40 // purgeAnswer
+	tagCommitObject     commandTag = 41 // objectAnswer
+	tagDeleteObject     commandTag = 42 // objectAnswer
+	tagUndeleteObject   commandTag = 43 // objectAnswer
+	tagSetTags          commandTag = 44 // objectAnswer
+	tagPurgeObjects     commandTag = 45 // purgeAnswer
+	tagCreateUpload     commandTag = 46 // uploadAnswer
+	tagPutPart          commandTag = 47 // goneAnswer
+	tagAbortUpload      commandTag = 48 // noResult
+	tagReleaseUpload    commandTag = 49 // numberResult: the parts left
 )
 
 // newCommand returns an empty command of a kind, or nil if this release does
@@ -65,7 +85,7 @@ func newCommand(tag commandTag) command {
 		return new(raiseGate)
 	case tagCommitStripe:
 		return new(commitStripe)
-	case tagClaim, tagDelete, tagUndelete:
+	case tagClaim, tagDelete, tagUndelete, tagClaimPending:
 		return &changeBlocks{Verb: tag}
 	case tagPurge:
 		return new(purgeBlocks)
@@ -111,6 +131,49 @@ func newCommand(tag commandTag) command {
 		return new(adoptStripe)
 	case tagReplayChanges:
 		return new(replayChanges)
+	}
+	return newNameCommand(tag)
+}
+
+// newNameCommand is newCommand for the tables of names.
+func newNameCommand(tag commandTag) command {
+	switch tag {
+	case tagCreateNamespace:
+		return new(createNamespace)
+	case tagRemoveNamespace:
+		return new(removeNamespace)
+	case tagPutCredential:
+		return new(putCredential)
+	case tagRemoveCredential:
+		return new(removeCredential)
+	case tagCreateBucket:
+		return new(createBucket)
+	case tagSetBucket:
+		return new(setBucket)
+	case tagRemoveBucket:
+		return new(removeBucket)
+	case tagCommitNode:
+		return new(commitNode)
+	case tagReleaseNode:
+		return new(releaseNode)
+	case tagCommitObject:
+		return new(commitObject)
+	case tagDeleteObject:
+		return new(deleteObject)
+	case tagUndeleteObject:
+		return new(undeleteObject)
+	case tagSetTags:
+		return new(setTags)
+	case tagPurgeObjects:
+		return new(purgeObjects)
+	case tagCreateUpload:
+		return new(createUpload)
+	case tagPutPart:
+		return new(putPart)
+	case tagAbortUpload:
+		return new(abortUpload)
+	case tagReleaseUpload:
+		return new(releaseUpload)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // formatPage is where the key space is described for people.
 const formatPage = "../docs/format/metadata.md"
 
-// example makes the state of the page's example: entries 1 to 9.
+// example makes the state of the page's example: entries 1 to 19.
 func example(t *testing.T) *rig {
 	r := newRig(t)
 	r.ok(&initCell{Cell: holdall.CellID{0xce, 0x11}, Retention: 24 * time.Hour}, noResult{})
@@ -38,7 +38,28 @@ func example(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.ok(&sealVolume{Volume: v.Volume.ID, Epoch: v.Volume.Epoch}, new(volumeResult))
+	exampleNames(r)
 	return r
+}
+
+// exampleNames adds a bucket and what lies in it.
+func exampleNames(r *rig) {
+	one, two := holdall.HashBlock([]byte("one")), holdall.HashBlock([]byte("two"))
+	r.ok(&changeBlocks{tagClaimPending, holdall.DefaultNamespace, []holdall.BlockID{one, two}}, new(idsResult))
+	r.ok(&createNamespace{"guests", time.Hour, 1 << 30}, new(spaceAnswer))
+	r.ok(&putCredential{Credential{AccessKey: "AK", Namespace: 2, Secret: []byte("sealed"), Note: "n"}}, noResult{})
+	var b bucketAnswer
+	r.ok(&createBucket{holdall.DefaultNamespace, "photos"}, &b)
+	at := b.Bucket.ID
+	r.ok(&commitObject{ObjectCommit{Bucket: at, Key: "a\x00b", Put: holdall.PutID{1}, Root: one, Children: []holdall.BlockID{two}, Size: 1000, Modified: day.time(),
+		ETag: "e", Attributes: []byte("at"), Tags: []byte("t")}}, new(objectAnswer))
+	r.pass(time.Second)
+	r.ok(&deleteObject{ObjectDelete{Bucket: at, Key: "a\x00b", Put: holdall.PutID{2}}}, new(objectAnswer))
+	for i := range 2 {
+		r.ok(&createUpload{Upload{ID: holdall.PutID{byte(3 + i)}, Bucket: at, Key: "u"}}, new(uploadAnswer))
+	}
+	r.ok(&putPart{holdall.PutID{3}, Part{Number: 1, Block: two, Size: 1000, ETag: "p", Modified: day.time()}}, new(goneAnswer))
+	r.ok(&abortUpload{holdall.PutID{4}}, noResult{})
 }
 
 // TestFormatPage reads the example of the page, decodes every row of it, and
@@ -76,10 +97,11 @@ func TestFormatPage(t *testing.T) {
 		if err1 != nil || err2 != nil || len(key) < 2 {
 			t.Fatalf("rows %d: %v, %v", i, err1, err2)
 		}
-		table := map[byte]string{'b': "blocks", 'd': "disks", 'j': "changes", 'n': "namespaces", 's': "sessions", 't': "tasks", 'v': "volumes", 'x': "trash", 'y': "cell"}[key[0]]
+		table := map[byte]string{'b': "blocks", 'd': "disks", 'j': "changes", 'n': "namespaces", 's': "sessions", 't': "tasks", 'v': "volumes", 'x': "trash", 'y': "cell",
+			'I': "namespace names", 'i': "bucket names", 'c': "credentials", 'B': "buckets", 'o': "objects", 'q': "puts", 'u': "uploads", 'p': "parts"}[key[0]]
 		switch {
-		case key[0] == prefixAnswer, table == "trash":
-			continue // an answer is a command's; trash has no value
+		case key[0] == prefixAnswer, len(value) == 0:
+			continue // an answer is a command's; lists have no values
 		case bytes.Equal(key, keyProgress[:]):
 			table = "progress"
 		}

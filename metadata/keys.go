@@ -24,9 +24,20 @@ import (
 //	changes     'j' sequence(8)                                whatever leaves no bytes on disks; flush
 //	checksums   'k' index(8)                                   apply, every 10,000 entries
 //	system      'y' 'c' (cell), 'y' 's' (progress)             cell commands; apply
+//	names       'I' name -> namespace;                         create, remove
+//	            'i' namespace(4) name -> bucket
+//	credentials 'c' access key                                 put, remove
+//	buckets     'B' bucket(8)                                  create, set, remove; any change of a row of objects
+//	objects     'o' bucket(8) key ^version(8)                  commit, delete, undelete, tags, purge
+//	puts        'q' hash(16) -> version                        with the row of the version
+//	objecttrash 'w' since(8) bucket(8) key version(8)          with the row of the version
+//	uploads     'u' upload(16);                                create, part, complete, abort, release
+//	            'U' bucket(8) key upload(16): open;
+//	            'e' due(8) upload(16): ended
+//	parts       'p' upload(16) number(2)                       part, release
 //
-// Kept free for tables to come: 'u' uploads, 'o' objects, 'B' buckets,
-// 'm' migrations, 'N' nodes, 'r' key ring.
+// The key of an object, in a key, is that of appendKeyBytes. Kept free for tables
+// to come: 'm' migrations, 'N' nodes, 'r' key ring.
 const (
 	prefixBlock     = 'b'
 	prefixVolume    = 'v'
@@ -39,6 +50,18 @@ const (
 	prefixChange    = 'j'
 	prefixChecksum  = 'k'
 	prefixSystem    = 'y'
+
+	prefixSpaceName   = 'I'
+	prefixBucketName  = 'i'
+	prefixCredential  = 'c'
+	prefixBucket      = 'B'
+	prefixObject      = 'o'
+	prefixPut         = 'q'
+	prefixObjectTrash = 'w'
+	prefixUpload      = 'u'
+	prefixOpenUpload  = 'U'
+	prefixEndedUpload = 'e'
+	prefixPart        = 'p'
 )
 
 var (

@@ -99,8 +99,9 @@ type tx struct {
 	touched []*volumeRow // in the order of first use
 	spaces  map[holdall.NamespaceID]*spaceRow
 	spaced  []*spaceRow // in the order of first use
-	key     []byte      // scratch
-	val     []byte      // scratch
+	buckets []*bucketRow
+	key     []byte // scratch
+	val     []byte // scratch
 }
 
 // volumeRow is a volume as the tx has it so far.
@@ -111,7 +112,10 @@ type volumeRow struct {
 }
 
 // spaceRow is a namespace as the tx has it so far, and as it found it.
-type spaceRow struct{ Namespace, was Namespace }
+type spaceRow struct {
+	Namespace, was Namespace
+	gone           bool
+}
 
 // begin throws away what the tx did so far.
 func (t *tx) begin() {
@@ -125,7 +129,7 @@ func (t *tx) begin() {
 	t.sys = t.m.sys
 	t.now = max(t.time, toInstant(t.sys.Clock))
 	t.sys.Clock = t.now.time()
-	t.touched, t.spaced = t.touched[:0], t.spaced[:0]
+	t.touched, t.spaced, t.buckets = t.touched[:0], t.spaced[:0], nil
 }
 
 // end lets go of what the tx holds.
@@ -162,10 +166,14 @@ func (t *tx) commit() error {
 		}
 	}
 	for _, n := range t.spaced {
-		if n.Namespace != n.was {
+		switch {
+		case n.gone:
+			t.unset(appendNamespaceKey(t.key[:0], n.Namespace.ID))
+		case n.Namespace != n.was:
 			t.set(appendNamespaceKey(t.key[:0], n.Namespace.ID), appendNamespace(t.val[:0], &n.Namespace))
 		}
 	}
+	t.flushBuckets()
 	t.noteChecksum()
 	t.sys.Applied, t.sys.Term = t.index, t.term
 	if t.sys.cellChanged(&t.m.sys) {

@@ -300,8 +300,11 @@ func (d *driver) cell() {
 func (d *driver) settings() {
 	switch d.pick("setting", 3) {
 	case 0:
-		d.m.retention = []time.Duration{0, time.Hour, DefaultRetention}[d.pick("retention", 3)]
-		d.send(&setNamespace{1, d.m.retention}, noResult{}, nil)
+		was := d.m.retention
+		if d.m.retention = []time.Duration{0, time.Hour, DefaultRetention}[d.pick("retention", 3)]; d.m.retention != was {
+			d.m.note(Change{Kind: ChangeNamespace, Namespace: 1, Name: "default", Retention: d.m.retention})
+		}
+		d.send(&setNamespace{1, d.m.retention, -1}, noResult{}, nil)
 	case 1:
 		b := &d.m.breaker
 		b.Share, b.Floor, b.WindowStart = uint32(d.pick("share", 3))*200_000, int64(d.pick("floor", 6)), time.Time{}

@@ -82,15 +82,19 @@ func (b *Rebuilder) AddStripe(s FoundStripe) (CommitResult, error) {
 	return r, nil
 }
 
-// replayBatch bounds the changes of one entry well below holdall.MaxRaftEntry.
-const replayBatch = 4096
+// replayBytes bounds the changes of one entry well below holdall.MaxRaftEntry.
+const replayBytes = holdall.MaxRaftEntry / 2
 
 // Replay does again what the change journal says was done, in its order.
 // Changes of kind ChangeStripe only keep the numbers rising: AddStripe puts
 // their blocks, and its caller keeps the order between the two.
 func (b *Rebuilder) Replay(changes []Change) error {
 	for len(changes) > 0 {
-		n := min(len(changes), replayBatch)
+		n, size := 0, 0
+		for n < len(changes) && n < maxReplay && (n == 0 || size < replayBytes) {
+			size += 2*changeCost + len(changes[n].Key) + len(changes[n].Name) + len(changes[n].Data)
+			n++
+		}
 		if err := b.l.apply(&replayChanges{Changes: changes[:n]}, noResult{}); err != nil {
 			return err
 		}

@@ -27,14 +27,24 @@ const (
 	blockReferences = 1 << 1 // the number follows
 	blockPending    = 1 << 2 // until when follows
 	blockTrashed    = 1 << 3 // since when follows
+
+	// blockMore is version 1 of the row: a byte of further flags follows the first.
+	// Nearly all rows are of version 0, a byte shorter.
+	blockMore = 1 << 4
+
+	moreNode = 1 << 0
 )
 
 // appendBlock appends the value of b: flags, location, then what the flags
-// name. The volume comes first because neighbours in time share it; ids are
+// say there is. The volume comes first because neighbours in time share it; ids are
 // random, so nothing else would compress.
 func appendBlock(dst []byte, b *Block) []byte {
 	at := len(dst)
-	dst = putLocation(append(dst, 0), b.Location)
+	if dst = append(dst, 0); b.Node {
+		dst[at] |= blockMore
+		dst = append(dst, moreNode)
+	}
+	dst = putLocation(dst, b.Location)
 	if b.Direct {
 		dst[at] |= blockDirect
 	}
@@ -58,8 +68,13 @@ func appendBlock(dst []byte, b *Block) []byte {
 func decodeBlock(b *Block, value []byte) error {
 	d := decoder{b: value}
 	flags := d.byte()
-	if flags&^(blockDirect|blockReferences|blockPending|blockTrashed) != 0 {
+	if flags&^(blockDirect|blockReferences|blockPending|blockTrashed|blockMore) != 0 {
 		d.fail(fmt.Errorf("flags %#x", flags))
+	}
+	if b.Node = flags&blockMore != 0; b.Node {
+		if more := d.byte(); d.err == nil && more != moreNode {
+			d.fail(fmt.Errorf("further flags %#x", more))
+		}
 	}
 	b.Found, b.Direct = true, flags&blockDirect != 0
 	b.Location = d.location()
@@ -217,14 +232,19 @@ func (d *decoder) disk(k *Disk) {
 
 func appendNamespace(dst []byte, n *Namespace) []byte {
 	dst = putDuration(putText(append(dst, rowVersion), n.Name), n.Retention)
-	return putCount(putCount(dst, n.Blocks), n.Bytes)
+	for _, v := range [...]int64{n.Quota, n.Blocks, n.Bytes, n.Buckets, n.leaving, n.Credentials} {
+		dst = putCount(dst, v)
+	}
+	return dst
 }
 
 // space fills in n, but for its id.
 func (d *decoder) space(n *Namespace) {
 	d.version()
 	n.Name, n.Retention = d.text(maxLabel), d.duration()
-	n.Blocks, n.Bytes = d.count(), d.count()
+	for _, v := range [...]*int64{&n.Quota, &n.Blocks, &n.Bytes, &n.Buckets, &n.leaving, &n.Credentials} {
+		*v = d.count()
+	}
 }
 
 // appendTask appends the whole task: the key's names are in the value too,
@@ -240,35 +260,6 @@ func (d *decoder) task(k *Task) {
 	k.ID, k.Kind = d.uvarint(), d.text(maxKind)
 	k.Volume, k.Member = d.volumeID(), int(d.upTo(holdall.MaxMembers))-1
 	k.Reason, k.Created, k.Priority = d.text(maxReason), d.time(), int(d.upTo(maxPriority))
-}
-
-// appendChange appends all of c but its Seq, which is the key.
-func appendChange(dst []byte, c *Change) []byte {
-	dst = putTime(append(dst, rowVersion, byte(c.Kind)), c.Time)
-	switch c.Kind {
-	case ChangeStripe, ChangeSeal, ChangeFree:
-		return putUvarint(putEpoch(putVolumeID(dst, c.Volume), c.Epoch), c.Stripe)
-	case ChangeMove:
-		dst = putLocation(dst, c.Location)
-	}
-	return append(putUvarint(dst, uint64(c.Namespace)), c.ID[:]...)
-}
-
-// change fills in c, but for its Seq.
-func (d *decoder) change(c *Change) {
-	d.version()
-	c.Kind, c.Time = ChangeKind(d.byte()), d.time()
-	switch c.Kind {
-	case ChangeStripe, ChangeSeal, ChangeFree:
-		c.Volume, c.Epoch, c.Stripe = d.volumeID(), d.epoch(), d.uvarint()
-		return
-	case ChangeMove:
-		c.Location = d.location()
-	case ChangeDelete, ChangeUndelete, ChangeClaim, ChangePurge:
-	default:
-		d.fail(fmt.Errorf("change kind %d", c.Kind))
-	}
-	c.Namespace, c.ID = d.namespace(), d.blockID()
 }
 
 // sessionRow is a row of the sessions table.

@@ -96,13 +96,15 @@ func (s *Store) Disk(id holdall.DiskID) (Disk, error) {
 }
 
 // Namespace returns the namespace with a name; ErrNotFound if there is none.
-func (s *Store) Namespace(name string) (Namespace, error) {
-	for n, err := range during(s, namespaces) {
-		if err != nil || n.Name == name {
-			return n, err
+func (s *Store) Namespace(name string) (n Namespace, err error) {
+	err = s.view(func(st *state) error {
+		var ok bool
+		if n, ok, err = readSpaceName(st.db, name); err == nil && !ok {
+			err = fmt.Errorf("metadata: namespace %.80q does not exist: %w", name, holdall.ErrNotFound)
 		}
-	}
-	return Namespace{}, fmt.Errorf("metadata: namespace %q does not exist: %w", name, holdall.ErrNotFound)
+		return err
+	})
+	return n, err
 }
 
 // Namespaces returns all namespaces by id.
@@ -136,17 +138,34 @@ func (s *Store) TrashAfter(after Trashed, before time.Time, limit int) ([]Trashe
 	}), limit)
 }
 
+// maxChangesBytes bounds what Changes returns: an upload's attributes are in one.
+const maxChangesBytes = 8 << 20
+
 // Changes returns at most limit changes that wait to be written to the journal,
-// oldest first.
+// oldest first, and no more than have about 8 MiB.
 func (s *Store) Changes(limit int) ([]Change, error) {
-	return collect(during(s, func(r pebble.Reader) iter.Seq2[Change, error] {
+	list, bytes := []Change{}, 0
+	for c, err := range during(s, func(r pebble.Reader) iter.Seq2[Change, error] {
 		c, err := readCell(r)
 		if err != nil {
 			return func(yield func(Change, error) bool) { yield(Change{}, err) }
 		}
 		return changes(r, &c)
-	}), limit)
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		if len(list) >= limit || bytes > maxChangesBytes {
+			break
+		}
+		list = append(list, c)
+		bytes += changeCost + len(c.Key) + len(c.Name) + len(c.Data)
+	}
+	return list, nil
 }
+
+// changeCost is what a change is counted as beside its texts, in bytes.
+const changeCost = 64
 
 // Cell returns what the state says of the cell as a whole.
 func (s *Store) Cell() (c Cell, err error) {

@@ -176,11 +176,6 @@ func (s *Store) ReleaseBreaker(ctx context.Context, d time.Duration) error {
 	return s.r.do(ctx, &releaseBreaker{For: d}, noResult{})
 }
 
-// SetRetention sets how long trashed blocks of a namespace wait.
-func (s *Store) SetRetention(ctx context.Context, ns holdall.NamespaceID, retention time.Duration) error {
-	return s.r.do(ctx, &setNamespace{Namespace: ns, Retention: retention}, noResult{})
-}
-
 // ReleaseQuarantine ends the quarantine that follows a rebuild: an
 // operator has seen what came of it.
 func (s *Store) ReleaseQuarantine(ctx context.Context) error {

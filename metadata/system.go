@@ -21,6 +21,9 @@ type system struct {
 type counters struct {
 	session, volume, task uint64
 	sessions, disks       int64 // rows of those tables
+
+	namespace, bucket, version   uint64
+	spaces, buckets, credentials int64 // rows; of buckets, those with a name
 }
 
 // load reads the system table, or leaves s zero if the state is empty.
@@ -65,10 +68,12 @@ func (s *system) decodeCell(d *decoder) {
 
 func (s *system) appendProgress(dst []byte) []byte {
 	dst = putTime(putUvarint(putUvarint(append(dst, rowVersion), s.Applied), s.Term), s.Clock)
-	for _, n := range [...]int64{s.Blocks, s.Bytes, s.Live, s.LiveBytes, s.Volumes, s.counters.sessions, s.counters.disks} {
+	for _, n := range [...]int64{s.Blocks, s.Bytes, s.Live, s.LiveBytes, s.Volumes, s.counters.sessions, s.counters.disks,
+		s.counters.spaces, s.counters.buckets, s.counters.credentials} {
 		dst = putCount(dst, n)
 	}
-	for _, n := range [...]uint64{s.FirstChange, s.LastChange, s.counters.session, s.counters.volume, s.counters.task} {
+	for _, n := range [...]uint64{s.FirstChange, s.LastChange, s.counters.session, s.counters.volume, s.counters.task,
+		s.counters.namespace, s.counters.bucket, s.counters.version} {
 		dst = putUvarint(dst, n)
 	}
 	dst = appendBreaker(dst, &s.Breaker)
@@ -78,10 +83,12 @@ func (s *system) appendProgress(dst []byte) []byte {
 func (s *system) decodeProgress(d *decoder) {
 	d.version()
 	s.Applied, s.Term, s.Clock = d.uvarint(), d.uvarint(), d.time()
-	for _, n := range [...]*int64{&s.Blocks, &s.Bytes, &s.Live, &s.LiveBytes, &s.Volumes, &s.counters.sessions, &s.counters.disks} {
+	for _, n := range [...]*int64{&s.Blocks, &s.Bytes, &s.Live, &s.LiveBytes, &s.Volumes, &s.counters.sessions, &s.counters.disks,
+		&s.counters.spaces, &s.counters.buckets, &s.counters.credentials} {
 		*n = d.count()
 	}
-	for _, n := range [...]*uint64{&s.FirstChange, &s.LastChange, &s.counters.session, &s.counters.volume, &s.counters.task} {
+	for _, n := range [...]*uint64{&s.FirstChange, &s.LastChange, &s.counters.session, &s.counters.volume, &s.counters.task,
+		&s.counters.namespace, &s.counters.bucket, &s.counters.version} {
 		*n = d.uvarint()
 	}
 	d.breaker(&s.Breaker)

@@ -179,6 +179,9 @@ func (t *tx) flushVolume(v *volumeRow) error {
 // written.
 func (t *tx) space(id holdall.NamespaceID) (*Namespace, error) {
 	if n := t.spaces[id]; n != nil {
+		if n.gone {
+			return nil, nil
+		}
 		return &n.Namespace, nil
 	}
 	n := Namespace{ID: id}
@@ -195,7 +198,7 @@ func (t *tx) space(id holdall.NamespaceID) (*Namespace, error) {
 
 // keepSpace makes n, which was was, part of what the tx may change.
 func (t *tx) keepSpace(n, was Namespace) *Namespace {
-	row := &spaceRow{n, was}
+	row := &spaceRow{Namespace: n, was: was}
 	t.spaces[n.ID] = row
 	t.spaced = append(t.spaced, row)
 	return &row.Namespace

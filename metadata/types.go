@@ -134,6 +134,17 @@ type Change struct {
 	Epoch     holdall.Epoch
 	Stripe    uint64
 	Location  holdall.Location // ChangeMove only: where the row points now
+
+	// What follows is of ChangeNamespace and above only.
+	Bucket    holdall.BucketID
+	Key       string
+	Version   holdall.Version
+	Put       holdall.PutID // of an upload, but for ChangeMarker
+	Name      string        // of a namespace or a bucket
+	Retention time.Duration
+	Quota     int64
+	Number    uint64
+	Data      []byte
 }
 
 // ChangeKind is what a Change records.
@@ -149,4 +160,23 @@ const (
 	ChangeClaim    ChangeKind = 6 // (Namespace, ID) was claimed by a dedup hit
 	ChangePurge    ChangeKind = 7 // the row of (Namespace, ID) was removed
 	ChangeMove     ChangeKind = 8 // the row of (Namespace, ID) was moved to Location, by compare and swap
+
+	ChangeNamespace     ChangeKind = 9  // Namespace was made or set: it has Name, Retention, Quota
+	ChangeNamespaceGone ChangeKind = 10 // Namespace was removed
+	ChangeBucket        ChangeKind = 11 // Bucket of Namespace was made or set: it has Name; Number 1: it keeps markers
+	ChangeBucketGone    ChangeKind = 12 // Bucket was removed
+	ChangeNode          ChangeKind = 13 // (Namespace, ID) became a node: the references of its children were counted
+	ChangeNodeGone      ChangeKind = 14 // the row of the node (Namespace, ID) was removed, its children's references dropped
+	ChangeObject        ChangeKind = 15 // the manifest with the root (Namespace, ID) became Version of Bucket, and a node, by Put if that completed an upload
+	ChangeMarker        ChangeKind = 16 // Put made the delete marker Version of (Bucket, Key), in place of the newest row if that was one; Number is its origin
+	ChangeUnmark        ChangeKind = 17 // the delete marker Version of (Bucket, Key) was taken away
+	ChangeObjectGone    ChangeKind = 18 // the row of (Bucket, Key, Version) was removed
+	ChangeTags          ChangeKind = 19 // (Bucket, Key, Version) has the tags Data
+	ChangeUpload        ChangeKind = 20 // upload Put was made; Data is its row
+	ChangePart          ChangeKind = 21 // part Number of upload Put was put, in place of one before; Data is its row
+	ChangeAbort         ChangeKind = 22 // upload Put was aborted
+	ChangePartsGone     ChangeKind = 23 // the parts up to Number of the ended upload Put were dropped
+	ChangeUploadGone    ChangeKind = 24 // the row of upload Put was removed
+
+	lastChange = ChangeUploadGone
 )

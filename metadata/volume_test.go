@@ -151,7 +151,7 @@ func TestSealByAnother(t *testing.T) {
 
 func TestFreeNeedsASealedVolumeWithoutRows(t *testing.T) {
 	r := newCell(t, 3)
-	r.ok(&setNamespace{holdall.DefaultNamespace, 0}, noResult{})
+	r.ok(&setNamespace{holdall.DefaultNamespace, 0, -1}, noResult{})
 	v := r.volume()
 	r.put(&v, id(1))
 	free := func() *freeVolume { return &freeVolume{v.ID, v.Epoch} }

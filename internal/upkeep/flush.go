@@ -10,7 +10,7 @@ import (
 
 // Bounds of a flush.
 const (
-	flushBatch   = 1 << 16 // changes read at once: at most about 5 MB
+	flushBatch   = 1 << 16 // changes read at once; metadata bounds their bytes
 	flushTimeout = 30 * time.Second
 )
 
@@ -61,7 +61,7 @@ func (u *Upkeep) Flush(ctx context.Context) error {
 			u.metrics.flushed.Add(float64(n))
 			rest = rest[n:]
 		}
-		if len(changes) < flushBatch {
+		if len(changes) < flushBatch && changes[len(changes)-1].Seq >= cell.LastChange {
 			u.metrics.unflushed.Set(0)
 			return nil
 		}

@@ -17,8 +17,9 @@ const (
 	journalMagic      = "HOLDJRNL"
 	journalVersion    = 1
 	journalHeaderSize = 56
-	minChangeSize     = 1 + 1 + 1 + 16 + 1                                                   // of a volume: kind, deltas, ids, stripe
-	maxChangeSize     = 1 + 2*binary.MaxVarintLen64 + 5 + 32 + 9 + binary.MaxVarintLen64 + 5 // kind, deltas, a move
+	minChangeSize     = 1 + 1 + 1 + 1 + 1 // of a name: kind, deltas, one field
+	usualChangeSize   = 32
+	maxChangeSize     = 1 + 2*binary.MaxVarintLen64 + metadata.MaxNames // of a name: kind, deltas, all fields
 )
 
 // JournalHeader says what a journal block covers.
@@ -42,30 +43,42 @@ func AppendJournal(dst []byte, cell holdall.CellID, incarnation uint32, changes 
 	dst = append(dst, cell[:]...)
 	dst = le.AppendUint64(dst, changes[0].Seq)
 	dst = le.AppendUint64(dst, uint64(changes[0].Time.UnixNano()))
-	seq, at, n := changes[0].Seq, changes[0].Time.UnixNano(), 0
-	for ; n < len(changes) && (n == 0 || len(dst)-start+maxChangeSize <= limit); n++ {
-		c := &changes[n]
-		dst = append(dst, byte(c.Kind))
-		dst = binary.AppendUvarint(dst, c.Seq-seq)
-		dst = binary.AppendVarint(dst, c.Time.UnixNano()-at)
-		seq, at = c.Seq, c.Time.UnixNano()
-		if ofVolume(c.Kind) {
-			dst = le.AppendUint64(dst, uint64(c.Volume))
-			dst = le.AppendUint64(dst, uint64(c.Epoch))
-			dst = binary.AppendUvarint(dst, c.Stripe)
-		} else {
-			dst = binary.AppendUvarint(dst, uint64(c.Namespace))
-			dst = append(dst, c.ID[:]...)
+	n, before := 0, &changes[0]
+	for ; n < len(changes); n++ {
+		end := len(dst)
+		if dst = appendChange(dst, before, &changes[n]); n > 0 && len(dst)-start > limit {
+			dst = dst[:end]
+			break
 		}
-		if c.Kind == metadata.ChangeMove {
-			dst = le.AppendUint64(dst, uint64(c.Location.Volume))
-			dst = append(dst, c.Location.Member)
-			dst = binary.AppendUvarint(dst, uint64(c.Location.Offset))
-			dst = binary.AppendUvarint(dst, uint64(c.Location.Length))
-		}
+		before = &changes[n]
 	}
 	le.PutUint32(dst[start+12:], uint32(n))
 	return dst, n
+}
+
+// appendChange appends c, which comes after before.
+func appendChange(dst []byte, before, c *metadata.Change) []byte {
+	le := binary.LittleEndian
+	dst = append(dst, byte(c.Kind))
+	dst = binary.AppendUvarint(dst, c.Seq-before.Seq)
+	dst = binary.AppendVarint(dst, c.Time.UnixNano()-before.Time.UnixNano())
+	switch {
+	case ofName(c.Kind):
+		return metadata.AppendNames(dst, c)
+	case ofVolume(c.Kind):
+		dst = le.AppendUint64(dst, uint64(c.Volume))
+		dst = le.AppendUint64(dst, uint64(c.Epoch))
+		return binary.AppendUvarint(dst, c.Stripe)
+	}
+	dst = binary.AppendUvarint(dst, uint64(c.Namespace))
+	dst = append(dst, c.ID[:]...)
+	if c.Kind == metadata.ChangeMove {
+		dst = le.AppendUint64(dst, uint64(c.Location.Volume))
+		dst = append(dst, c.Location.Member)
+		dst = binary.AppendUvarint(dst, uint64(c.Location.Offset))
+		dst = binary.AppendUvarint(dst, uint64(c.Location.Length))
+	}
+	return dst
 }
 
 // ParseJournal decodes one journal block. Its errors wrap ErrCorrupt.
@@ -92,11 +105,13 @@ func ParseJournal(block []byte) (JournalHeader, []metadata.Change, error) {
 		return bad(12, "impossible count of changes")
 	}
 	r := &journalReader{rest: block[journalHeaderSize:], seq: h.First, at: int64(le.Uint64(block[48:]))}
-	changes := make([]metadata.Change, count)
-	for i := range changes {
-		if why := r.next(&changes[i], i == 0); why != "" {
+	changes := make([]metadata.Change, 0, min(count, len(block)/usualChangeSize))
+	for i := range count {
+		var c metadata.Change
+		if why := r.next(&c, i == 0); why != "" {
 			return bad(len(block)-len(r.rest), why)
 		}
+		changes = append(changes, c)
 	}
 	if len(r.rest) != 0 {
 		return bad(len(block)-len(r.rest), "bytes after the last change")
@@ -118,7 +133,7 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 		return "fewer changes than counted"
 	}
 	c.Kind = metadata.ChangeKind(r.rest[0])
-	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangeMove {
+	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangeUploadGone {
 		return fmt.Sprintf("unknown kind %d", c.Kind)
 	}
 	r.rest = r.rest[1:]
@@ -135,8 +150,11 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 	}
 	r.seq, r.at = r.seq+delta, r.at+shift
 	c.Seq, c.Time = r.seq, time.Unix(0, r.at).UTC()
-	if ofVolume(c.Kind) {
+	switch {
+	case ofVolume(c.Kind):
 		return r.volumeBody(c)
+	case ofName(c.Kind):
+		return r.nameBody(c)
 	}
 	ns, ok := r.uvarint()
 	if !ok || ns > math.MaxUint32 || len(r.rest) < len(c.ID) {
@@ -163,6 +181,15 @@ func (r *journalReader) place(l *holdall.Location) string {
 		return "bad location"
 	}
 	l.Offset, l.Length = int64(offset), uint32(length)
+	return ""
+}
+
+func (r *journalReader) nameBody(c *metadata.Change) string {
+	rest, err := metadata.ParseNames(r.rest, c)
+	if err != nil {
+		return err.Error()
+	}
+	r.rest = rest
 	return ""
 }
 
@@ -196,6 +223,9 @@ func (r *journalReader) varint() (int64, bool) {
 	u, ok := r.uvarint()
 	return int64(u>>1) ^ -int64(u&1), ok
 }
+
+// ofName says whether changes of kind k are of namespaces, buckets, objects.
+func ofName(k metadata.ChangeKind) bool { return k >= metadata.ChangeNamespace }
 
 // ofVolume says whether changes of kind k name a volume rather than a block.
 func ofVolume(k metadata.ChangeKind) bool { return k <= metadata.ChangeFree }
