@@ -27,7 +27,7 @@ type Namespace struct {
 	Buckets   int64         // that have a name
 
 	Credentials int64 // rows of that table
-	leaving     int64 // buckets that were removed, with rows that wait to be purged
+	Leaving     int64 // buckets that were removed, with rows that wait to be purged
 }
 
 // Cell is what the system table says of the cell as a whole.

@@ -125,7 +125,7 @@ func (c *removeBucket) run(t *tx) (result, error) {
 	}
 	b.Removed = t.now.time()
 	n.Buckets--
-	n.leaving++
+	n.Leaving++
 	t.sys.counters.buckets--
 	t.key = appendBucketNameKey(t.key[:0], c.Namespace, c.Name)
 	t.unset(t.key)

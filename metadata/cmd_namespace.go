@@ -161,8 +161,8 @@ func (t *tx) spaceHas(n *Namespace) (string, error) {
 	switch {
 	case n.Buckets != 0:
 		return fmt.Sprintf("%d buckets", n.Buckets), nil
-	case n.leaving != 0:
-		return fmt.Sprintf("%d removed buckets whose objects are being purged", n.leaving), nil
+	case n.Leaving != 0:
+		return fmt.Sprintf("%d removed buckets whose objects are being purged", n.Leaving), nil
 	case n.Credentials != 0:
 		return fmt.Sprintf("%d credentials", n.Credentials), nil
 	case n.Blocks != 0:

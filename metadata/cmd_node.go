@@ -75,6 +75,9 @@ func (t *tx) linkNode(ns holdall.NamespaceID, node *holdall.BlockID, children []
 			return nil, err
 		}
 	}
+	if len(list) == 0 {
+		return nil, nil // it holds nothing: a purge need not read it
+	}
 	linked := row
 	linked.Node = true
 	return nil, t.setBlock(&row, &linked)

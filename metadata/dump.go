@@ -53,6 +53,11 @@ func dump(r pebble.Reader, w io.Writer) error {
 		func() error { return dumpTable(enc, disks(r), dumpDisk) },
 		func() error { return dumpTable(enc, volumes(r), dumpVolume) },
 		func() error { return dumpTable(enc, blocks(r), dumpBlock) },
+		func() error { return dumpTable(enc, buckets(r), dumpBucket) },
+		func() error { return dumpTable(enc, objects(r), dumpObject) },
+		func() error { return dumpTable(enc, uploads(r), dumpUpload) },
+		func() error { return dumpTable(enc, parts(r), dumpPart) },
+		func() error { return dumpTable(enc, credentials(r), dumpCredential) },
 		func() error { return dumpTable(enc, tasks(r), dumpTask) },
 		func() error { return dumpTable(enc, changes(r, &c), dumpChange) },
 		func() error { return dumpTable(enc, sessionRows(r), dumpSession) },
@@ -98,11 +103,12 @@ type blockLine struct {
 	References   uint32              `json:"references"`
 	PendingUntil *time.Time          `json:"pending_until,omitempty"`
 	TrashedAt    *time.Time          `json:"trashed_at,omitempty"`
+	Node         bool                `json:"node,omitempty"`
 }
 
 func dumpBlock(b *Block) any {
 	return blockLine{"blocks", b.Namespace, b.ID, b.Location.Volume, b.Location.Member, b.Location.Offset, b.Location.Length,
-		b.Direct, b.References, utc(b.PendingUntil), utc(b.TrashedAt)}
+		b.Direct, b.References, utc(b.PendingUntil), utc(b.TrashedAt), b.Node}
 }
 
 type volumeLine struct {
@@ -168,9 +174,11 @@ func dumpNamespace(n *Namespace) any {
 		ID        holdall.NamespaceID `json:"id"`
 		Name      string              `json:"name"`
 		Retention int64               `json:"retention_ms"`
+		Quota     int64               `json:"quota"`
 		Blocks    int64               `json:"blocks"`
 		Bytes     int64               `json:"bytes"`
-	}{"namespaces", n.ID, n.Name, n.Retention.Milliseconds(), n.Blocks, n.Bytes}
+		Buckets   int64               `json:"buckets"`
+	}{"namespaces", n.ID, n.Name, n.Retention.Milliseconds(), n.Quota, n.Blocks, n.Bytes, n.Buckets}
 }
 
 func dumpTask(t *Task) any {
@@ -184,21 +192,6 @@ func dumpTask(t *Task) any {
 		Created  *time.Time       `json:"created,omitempty"`
 		Priority int              `json:"priority"`
 	}{"tasks", t.ID, t.Kind, t.Volume, t.Member, t.Reason, utc(t.Created), t.Priority}
-}
-
-func dumpChange(c *Change) any {
-	return struct {
-		Table     string              `json:"table"`
-		Seq       uint64              `json:"seq"`
-		Time      *time.Time          `json:"time,omitempty"`
-		Kind      ChangeKind          `json:"kind"`
-		Namespace holdall.NamespaceID `json:"namespace"`
-		ID        holdall.BlockID     `json:"id"`
-		Volume    holdall.VolumeID    `json:"volume"`
-		Epoch     string              `json:"epoch"`
-		Stripe    uint64              `json:"stripe"`
-		Location  *locationLine       `json:"location,omitempty"`
-	}{"changes", c.Seq, utc(c.Time), c.Kind, c.Namespace, c.ID, c.Volume, c.Epoch.String(), c.Stripe, dumpLocation(&c.Location)}
 }
 
 type locationLine struct {

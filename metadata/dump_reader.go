@@ -152,6 +152,15 @@ func (r *Reader) Namespaces() iter.Seq2[Namespace, error] { return namespaces(r.
 // Tasks yields all tasks.
 func (r *Reader) Tasks() iter.Seq2[Task, error] { return tasks(r.state.db) }
 
+// Buckets yields all buckets by id, removed ones too.
+func (r *Reader) Buckets() iter.Seq2[Bucket, error] { return buckets(r.state.db) }
+
+// Objects yields all versions by bucket, then key, newest first.
+func (r *Reader) Objects() iter.Seq2[Object, error] { return objects(r.state.db) }
+
+// Parts yields the parts of all uploads.
+func (r *Reader) Parts() iter.Seq2[UploadPart, error] { return parts(r.state.db) }
+
 // Lookup returns the row of each id; see Store.Lookup.
 func (r *Reader) Lookup(ns holdall.NamespaceID, ids []holdall.BlockID) ([]Block, error) {
 	return lookup(r.state.db, ns, ids, nil)

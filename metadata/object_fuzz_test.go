@@ -72,7 +72,7 @@ func (c *Change) appendFields(dst []byte, fields uint64) []byte {
 
 func nameAnswers() []result {
 	return []result{
-		&spaceAnswer{Namespace{ID: 2, Name: "space", Quota: 5, leaving: 1}}, &bucketAnswer{Bucket{ID: 1<<44 | 1, Namespace: 1, Name: "bucket", Uploads: 2, KeepsMarkers: true}},
+		&spaceAnswer{Namespace{ID: 2, Name: "space", Quota: 5, Leaving: 1}}, &bucketAnswer{Bucket{ID: 1<<44 | 1, Namespace: 1, Name: "bucket", Uploads: 2, KeepsMarkers: true}},
 		&goneAnswer{[]holdall.BlockID{id(1)}}, &objectAnswer{Found: true, Object: exampleObject()}, &objectAnswer{Gone: []holdall.BlockID{id(1)}}, &uploadAnswer{exampleUpload()},
 	}
 }

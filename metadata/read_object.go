@@ -116,6 +116,32 @@ func objectTrash(r pebble.Reader, from waitingObject, before instant) iter.Seq2[
 	})
 }
 
+// trashedObjects is objectTrash with what a purge wants to know, and without
+// markers that are kept.
+func trashedObjects(r pebble.Reader, from waitingObject, before instant) iter.Seq2[ObjectTrashed, error] {
+	return func(yield func(ObjectTrashed, error) bool) {
+		var b Bucket // of the last one: neighbours in time often share it
+		for w, err := range objectTrash(r, from, before) {
+			kept := false
+			if err == nil && w.Bucket != b.ID {
+				b, _, err = readBucket(r, w.Bucket)
+			}
+			if err == nil && b.KeepsMarkers && b.Removed.IsZero() {
+				var o Object
+				o, _, err = readObject(r, w.ObjectKey)
+				kept = o.Marker && o.TrashedAt.IsZero()
+			}
+			if kept {
+				continue
+			}
+			o := ObjectTrashed{Namespace: b.Namespace, ObjectKey: w.ObjectKey, Since: w.Since.time(), Removed: !b.Removed.IsZero()}
+			if !yield(o, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // uploads yields all uploads by id.
 func uploads(r pebble.Reader) iter.Seq2[Upload, error] {
 	lower, upper := tableBounds(prefixUpload)

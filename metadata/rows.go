@@ -232,7 +232,7 @@ func (d *decoder) disk(k *Disk) {
 
 func appendNamespace(dst []byte, n *Namespace) []byte {
 	dst = putDuration(putText(append(dst, rowVersion), n.Name), n.Retention)
-	for _, v := range [...]int64{n.Quota, n.Blocks, n.Bytes, n.Buckets, n.leaving, n.Credentials} {
+	for _, v := range [...]int64{n.Quota, n.Blocks, n.Bytes, n.Buckets, n.Leaving, n.Credentials} {
 		dst = putCount(dst, v)
 	}
 	return dst
@@ -242,7 +242,7 @@ func appendNamespace(dst []byte, n *Namespace) []byte {
 func (d *decoder) space(n *Namespace) {
 	d.version()
 	n.Name, n.Retention = d.text(maxLabel), d.duration()
-	for _, v := range [...]*int64{&n.Quota, &n.Blocks, &n.Bytes, &n.Buckets, &n.leaving, &n.Credentials} {
+	for _, v := range [...]*int64{&n.Quota, &n.Blocks, &n.Bytes, &n.Buckets, &n.Leaving, &n.Credentials} {
 		*v = d.count()
 	}
 }

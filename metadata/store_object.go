@@ -92,22 +92,12 @@ func (s *Store) List(ctx context.Context, q ListQuery) (page ListPage, err error
 }
 
 // ObjectTrash returns at most limit versions that wait in trash since before the
-// given time, oldest first, and of them those that come after a given one.
+// given time, oldest first, and of them those that come after a given one: also
+// delete markers that are current, but for those that their bucket keeps.
 // PurgeObjects looks again at each.
 func (s *Store) ObjectTrash(after ObjectTrashed, before time.Time, limit int) ([]ObjectTrashed, error) {
 	return collect(during(s, func(r pebble.Reader) iter.Seq2[ObjectTrashed, error] {
-		var b Bucket // of the last one: neighbours in time often share it
-		return func(yield func(ObjectTrashed, error) bool) {
-			for w, err := range objectTrash(r, waitingObject{after.ObjectKey, toInstant(after.Since)}, toInstant(before)) {
-				if err == nil && w.Bucket != b.ID {
-					b, _, err = readBucket(r, w.Bucket)
-				}
-				o := ObjectTrashed{Namespace: b.Namespace, ObjectKey: w.ObjectKey, Since: w.Since.time(), Removed: !b.Removed.IsZero()}
-				if !yield(o, err) || err != nil {
-					return
-				}
-			}
-		}
+		return trashedObjects(r, waitingObject{after.ObjectKey, toInstant(after.Since)}, toInstant(before))
 	}), limit)
 }
 

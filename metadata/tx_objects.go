@@ -80,10 +80,10 @@ func (t *tx) settleBucket(b *bucketRow) error {
 	if err != nil {
 		return err
 	}
-	if n == nil || n.leaving == 0 {
+	if n == nil || n.Leaving == 0 {
 		return faultf("bucket %d is leaving namespace %d, which does not count it: %w", b.ID, b.Namespace, holdall.ErrCorrupt)
 	}
-	n.leaving--
+	n.Leaving--
 	b.gone = true
 	return nil
 }

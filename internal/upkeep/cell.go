@@ -42,6 +42,31 @@ type Trash interface {
 	Purge(ctx context.Context, keys []metadata.BlockKey) (metadata.PurgeResult, error)
 }
 
+// Versions is the versions of objects that wait for their retention to end, and
+// the uploads that have ended. *metadata.Store is one.
+type Versions interface {
+	// ObjectTrash returns up to limit versions that have been in trash since
+	// before a time, the oldest first, and of them those after a given one.
+	ObjectTrash(after metadata.ObjectTrashed, before time.Time, limit int) ([]metadata.ObjectTrashed, error)
+	PurgeObjects(ctx context.Context, keys []metadata.ObjectKey) (metadata.PurgeResult, error)
+
+	// ReleaseNode removes the row of a manifest node that is due, and drops its
+	// references to children.
+	ReleaseNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID) (metadata.PurgeResult, error)
+
+	// EndedUploads returns up to limit uploads that have something to release
+	// since before a time.
+	EndedUploads(before time.Time, limit int) ([]metadata.Upload, error)
+	ReleaseUpload(ctx context.Context, id holdall.PutID, limit int) (left int, err error)
+}
+
+// Nodes reads manifests. *object.Objects is one.
+type Nodes interface {
+	// Children returns the blocks that a manifest node lists, each once for every
+	// time it does.
+	Children(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID) ([]holdall.BlockID, error)
+}
+
 // Journal is the changes that no block on disks lists yet. *metadata.Store is
 // one.
 type Journal interface {

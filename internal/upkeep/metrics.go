@@ -5,6 +5,10 @@ import "github.com/prometheus/client_golang/prometheus"
 // metrics is what upkeep tells of itself.
 type metrics struct {
 	purged        prometheus.Counter
+	versions      prometheus.Counter
+	nodes         prometheus.Counter
+	stuckNodes    prometheus.Counter
+	uploads       prometheus.Counter
 	breaker       prometheus.Gauge
 	footers       prometheus.Counter
 	freedVolumes  prometheus.Counter
@@ -26,6 +30,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		purged:        counter("purged_blocks_total", "Rows removed from trash."),
+		versions:      counter("purged_versions_total", "Versions of objects, and delete markers, removed from trash."),
+		nodes:         counter("released_nodes_total", "Manifest nodes removed, and what they refer to released."),
+		stuckNodes:    counter("node_failures_total", "Times that a manifest node in trash could not be released. They are tried again; what they refer to stays."),
+		uploads:       counter("released_uploads_total", "Ended multipart uploads whose parts were released."),
 		breaker:       gauge("purge_breaker_tripped", "1 while the purge breaker stops purging. Alarm."),
 		footers:       counter("footers_total", "Footers written to extents that lacked theirs."),
 		freedVolumes:  counter("freed_volumes_total", "Volumes freed."),
@@ -41,7 +49,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.purged, m.breaker, m.footers, m.freedVolumes, m.freedExtents, m.disagreements, m.unproved, m.flushed, m.unflushed, m.failures, m.waiting} {
+	for _, c := range []prometheus.Collector{m.purged, m.versions, m.nodes, m.stuckNodes, m.uploads, m.breaker, m.footers, m.freedVolumes, m.freedExtents, m.disagreements, m.unproved, m.flushed, m.unflushed, m.failures, m.waiting} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

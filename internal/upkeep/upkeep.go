@@ -27,7 +27,10 @@ type Config struct {
 	Blocks  Blocks
 	Pool    *buffer.Pool // for inspections: at most a stripe's shards at a time
 
-	Retention time.Duration // how long trashed blocks wait at least; a namespace may say longer
+	Versions Versions // nil = objects are left alone: there are none
+	Nodes    Nodes    // nil = nodes in trash are left alone
+
+	Retention time.Duration // how long trash of the system namespace waits; the others say themselves
 	FreeHold  time.Duration // how long extents of freed volumes wait
 
 	Tick       time.Duration // between looks at trash and tasks; 0 = 1 s
@@ -103,6 +106,7 @@ type Upkeep struct {
 	retryAfter map[holdall.VolumeID]backoff // volumes whose inspection failed
 	tripped    bool                         // the purge breaker, as last seen
 	purgeAt    metadata.Trashed             // the last that a purge looked at; zero = begin anew
+	versionAt  metadata.ObjectTrashed       // likewise
 
 	flushing sync.Mutex // one flush at a time
 }
