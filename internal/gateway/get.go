@@ -20,6 +20,16 @@ type GetOptions struct {
 	// CallerVerifies leaves the hash of a whole block to the caller, who asks
 	// again without this if it differs. Of no effect on a range.
 	CallerVerifies bool
+
+	// NoWait returns an ErrExhausted at once when more than half of the memory for
+	// gets is in use: for bytes that are read before their turn, so that nobody
+	// waits for memory while holding some, and readers that stand still do not hold
+	// all of it.
+	NoWait bool
+
+	// Trash finds a block in trash, too: the nodes of a manifest are read once more
+	// before they are purged.
+	Trash bool
 }
 
 // GetResult is a block, or the range of it that was asked for.
@@ -55,7 +65,7 @@ func (g *Gateway) Get(ctx context.Context, ns holdall.NamespaceID, id holdall.Bl
 
 func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResult, error) {
 	// 1. Look up.
-	row, cached, err := g.locate(ctx, key, o.Consistent)
+	row, cached, err := g.locate(ctx, key, &o)
 	if err != nil {
 		return GetResult{}, err
 	}
@@ -72,7 +82,7 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 		view.Data = view.Data[o.Offset:][:o.Length]
 		return GetResult{view, size, proof}, nil
 	}
-	if err := g.send.take(ctx, int64(size)); err != nil {
+	if err := g.roomToSend(ctx, int64(size), o.NoWait); err != nil {
 		return GetResult{}, err
 	}
 	held := func() { g.send.hold(-int64(size)) }
@@ -91,6 +101,17 @@ func (g *Gateway) get(ctx context.Context, key blockKey, o GetOptions) (GetResul
 	g.blocks.put(key.id, r.view, r.proof)
 	r.view.Data, r.view.Done = r.view.Data[o.Offset:][:o.Length], held
 	return GetResult{r.view, size, r.proof}, nil
+}
+
+// roomToSend takes memory for a get.
+func (g *Gateway) roomToSend(ctx context.Context, size int64, noWait bool) error {
+	if !noWait {
+		return g.send.take(ctx, size)
+	}
+	if g.send.inUse() > g.send.limit/2 || !g.send.try(size) {
+		return &holdall.RetryAfter{Delay: retryDelay, Err: fmt.Errorf("%d of %d bytes for gets in use: %w", g.send.inUse(), g.send.limit, holdall.ErrExhausted)}
+	}
+	return nil
 }
 
 // cachedBlock returns a block of size bytes from the cache. Bytes that nobody has
@@ -124,8 +145,8 @@ type wanted struct {
 
 // locate returns the row of a live block. cached says that it may be stale. Only
 // the leader's word that a block is not there is believed.
-func (g *Gateway) locate(ctx context.Context, key blockKey, consistent bool) (row metadata.Block, cached bool, err error) {
-	if !consistent {
+func (g *Gateway) locate(ctx context.Context, key blockKey, o *GetOptions) (row metadata.Block, cached bool, err error) {
+	if !o.Consistent && !o.Trash {
 		if row, ok := g.places.get(key); ok {
 			return row, true, nil
 		}
@@ -135,7 +156,7 @@ func (g *Gateway) locate(ctx context.Context, key blockKey, consistent bool) (ro
 		}
 	}
 	row, err = g.lookUp(ctx, key, true)
-	if err == nil && !row.Live() {
+	if err == nil && !row.Live() && !(o.Trash && row.Found) {
 		err = errGone
 	}
 	return row, false, err

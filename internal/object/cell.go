@@ -36,6 +36,7 @@ type Commits interface {
 	// CommitObject is the commit point of a put. When it names blocks that are
 	// gone it has done nothing.
 	CommitObject(ctx context.Context, c metadata.ObjectCommit) (o metadata.Object, gone []holdall.BlockID, err error)
+	DeleteObject(ctx context.Context, d metadata.ObjectDelete) (marker metadata.Object, err error)
 	UndeleteObject(ctx context.Context, bucket holdall.BucketID, key string) (metadata.Object, error)
 	SetTags(ctx context.Context, key metadata.ObjectKey, tags []byte) (metadata.Object, error)
 }

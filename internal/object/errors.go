@@ -4,16 +4,17 @@ import (
 	"fmt"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/metadata"
 )
 
 // What a front door may have words of its own for. Each wraps one of holdall's
 // kinds.
 var (
-	ErrNoBucket     = fmt.Errorf("no such bucket: %w", holdall.ErrNotFound)
+	ErrNoBucket     = metadata.ErrNoBucket
+	ErrNoUpload     = metadata.ErrNoUpload
 	ErrNoKey        = fmt.Errorf("no such object: %w", holdall.ErrNotFound)
 	ErrMarked       = fmt.Errorf("the object was deleted: %w", ErrNoKey) // its newest row is a delete marker
 	ErrNoVersion    = fmt.Errorf("no such version: %w", ErrNoKey)
-	ErrNoUpload     = fmt.Errorf("no such upload: %w", holdall.ErrNotFound)
 	ErrNotEmpty     = fmt.Errorf("the bucket is not empty: %w", holdall.ErrRefused)
 	ErrRange        = fmt.Errorf("the range lies outside of the object: %w", holdall.ErrInvalid)
 	ErrShortBody    = fmt.Errorf("the body ended early: %w", holdall.ErrInvalid)
