@@ -25,6 +25,7 @@ type Config struct {
 	ExtentZones int64          // zones an extent may take
 	Listen      string         // gRPC address
 	HTTP        string         // console, metrics and health address; "off" serves none
+	S3          string         // S3 address; "off" serves none
 	Memory      int64          // bytes: the whole budget of the process
 	Retention   time.Duration  // how long trashed blocks can be undeleted
 	FreeHold    time.Duration  // how long the extents of freed volumes wait in trash
@@ -116,6 +117,9 @@ func (c *Config) Validate() error {
 	if why := loopbackOnly(c.HTTP); why != "" && c.HTTP != Off {
 		fault("http", why, c.HTTP)
 	}
+	if why := loopbackOnly(c.S3); why != "" && c.S3 != Off {
+		fault("s3", why, c.S3)
+	}
 	if c.Memory < MinMemory {
 		fault("memory", "at least "+FormatSize(MinMemory), FormatSize(c.Memory))
 	}
@@ -140,7 +144,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Off, as an HTTP address, means that none is served.
+// Off, as an HTTP or S3 address, means that none is served.
 const Off = "off"
 
 // Domains are the levels of the topology, innermost first.

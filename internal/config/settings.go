@@ -42,6 +42,7 @@ func (c *Config) Settings() []Setting {
 		integer("extent-zones", "4", "zones that an extent may take", &c.ExtentZones),
 		text("listen", "127.0.0.1:7420", "gRPC address, loopback only", &c.Listen),
 		text("http", "127.0.0.1:7421", "address of console, /metrics, /healthz and /readyz; off serves none", &c.HTTP),
+		text("s3", "off", "S3 address, loopback only; off serves none", &c.S3),
 		size("memory", "1GiB", "memory budget of the whole process", &c.Memory),
 		duration("retention", "168h", "how long deleted blocks can be undeleted; 0 is for tests", &c.Retention),
 		duration("free-hold", "24h", "how long the extents of freed volumes wait before their zones are reset; 0 is for tests", &c.FreeHold),

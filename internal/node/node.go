@@ -19,6 +19,8 @@ import (
 	"github.com/holdall/holdall/internal/config"
 	"github.com/holdall/holdall/internal/console"
 	"github.com/holdall/holdall/internal/gateway"
+	"github.com/holdall/holdall/internal/object"
+	"github.com/holdall/holdall/internal/s3front"
 	"github.com/holdall/holdall/internal/upkeep"
 	"github.com/holdall/holdall/internal/wire"
 	"github.com/holdall/holdall/metadata"
@@ -44,9 +46,13 @@ type Node struct {
 	volumeMetrics *volume.Metrics
 	gateway       *gateway.Gateway
 	upkeep        *upkeep.Upkeep
+	objects       *object.Objects
 	grpc          *wire.Server
+	vault         *s3front.Vault
+	s3            *s3front.Front // nil: none
 	grpcAddr      net.Addr
 	httpAddr      net.Addr // nil: none
+	s3Addr        net.Addr // nil: none
 
 	damage   damage
 	rates    taskRates
@@ -88,6 +94,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (_ *Node, err err
 	if n.dir, err = LockDataDir(cfg.Data, true); err != nil {
 		return nil, err
 	}
+	n.openVault()
 	listeners, err := n.listen()
 	if err != nil {
 		return nil, err
@@ -120,10 +127,10 @@ const gcPercent = 400
 
 // listeners are taken first: a port that is in use is known before anything is
 // touched.
-type listeners struct{ grpc, http net.Listener }
+type listeners struct{ grpc, http, s3 net.Listener }
 
 func (l *listeners) close() {
-	for _, one := range []net.Listener{l.grpc, l.http} {
+	for _, one := range []net.Listener{l.grpc, l.http, l.s3} {
 		if one != nil {
 			one.Close()
 		}
@@ -137,15 +144,25 @@ func (n *Node) listen() (*listeners, error) {
 		return nil, err
 	}
 	n.grpcAddr = l.grpc.Addr()
-	if n.cfg.HTTP == config.Off {
-		return l, nil
+	if l.http, n.httpAddr, err = listenUnlessOff("http", n.cfg.HTTP); err == nil {
+		l.s3, n.s3Addr, err = listenUnlessOff("s3", n.cfg.S3)
 	}
-	if l.http, err = listenOn("http", n.cfg.HTTP); err != nil {
+	if err != nil {
 		l.close()
 		return nil, err
 	}
-	n.httpAddr = l.http.Addr()
 	return l, nil
+}
+
+func listenUnlessOff(setting, addr string) (net.Listener, net.Addr, error) {
+	if addr == config.Off || addr == "" {
+		return nil, nil, nil
+	}
+	l, err := listenOn(setting, addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, l.Addr(), nil
 }
 
 func listenOn(setting, addr string) (net.Listener, error) {
@@ -168,7 +185,7 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 		return err
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		Index: n.store, Tables: n.store, Leases: n.store, Writer: n.volumes, Reader: n.volumes, Pool: n.pool,
+		Index: n.store, Tables: n.store, Leases: n.store, Pending: n.store, Namespaces: n.store, Writer: n.volumes, Reader: n.volumes, Pool: n.pool,
 		ID: n.cfg.Node, Scheme: n.scheme, Domain: level, ExtentLimit: volume.ExtentCapacity(n.extentZone(), int(n.cfg.ExtentZones)),
 		Memory: b.InFlight + b.Cache, OnDamage: n.onDamage, Logger: n.log, Registerer: n.registry,
 	})
@@ -179,6 +196,13 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 		Tables: n.store, Referee: n.store, Volumes: n.store, Trash: n.store, Journal: n.store,
 		Extents: n.volumes, Disks: n.volumes, Blocks: n.gateway, Pool: n.pool,
 		Retention: n.cfg.Retention, FreeHold: n.cfg.FreeHold, Logger: n.log, Registerer: n.registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.objects, err = object.New(object.Config{
+		Buckets: n.store, Names: n.store, Commits: n.store, Uploads: n.store, Parts: n.store, Blocks: n.gateway,
+		Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err
@@ -215,6 +239,12 @@ func (n *Node) serve(l *listeners) error {
 	})
 	if err != nil {
 		return err
+	}
+	if l.s3 != nil {
+		if err := n.startS3(); err != nil {
+			return err
+		}
+		n.running.Go(func() { n.failOn(n.s3.Serve(l.s3)) })
 	}
 	n.running.Go(func() { n.failOn(n.grpc.Serve(l.grpc)) })
 	n.grpc.SetReady(true)
@@ -275,7 +305,11 @@ func (n *Node) ReadyLine() string {
 			active++
 		}
 	}
-	return fmt.Sprintf("holdall: ready grpc=%s http=%s cell=%v disks=%d scheme=%v", n.grpcAddr, http, n.cell, active, n.scheme)
+	s3 := ""
+	if n.s3Addr != nil {
+		s3 = " s3=" + n.s3Addr.String()
+	}
+	return fmt.Sprintf("holdall: ready grpc=%s http=%s%s cell=%v disks=%d scheme=%v", n.grpcAddr, http, s3, n.cell, active, n.scheme)
 }
 
 // Close takes the node down: new calls are refused, those in flight finish, the
@@ -283,7 +317,12 @@ func (n *Node) ReadyLine() string {
 // ends is given up; nothing that was acknowledged depends on it.
 func (n *Node) Close(ctx context.Context) error {
 	n.grpc.SetReady(false)
-	n.grpc.Stop(ctx)
+	var fronts sync.WaitGroup
+	fronts.Go(func() { n.grpc.Stop(ctx) })
+	if n.s3 != nil {
+		fronts.Go(func() { n.s3.Close(ctx) })
+	}
+	fronts.Wait()
 	return n.stop(ctx)
 }
 

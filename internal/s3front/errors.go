@@ -51,6 +51,9 @@ func (f *Front) answerOf(what string, err error, a about) error {
 	if known := s3err.S3Error(nil); errors.As(err, &known) {
 		return known
 	}
+	if f.cfg.Doubt != nil {
+		err = f.cfg.Doubt(err)
+	}
 	switch {
 	case errors.Is(err, object.ErrNoBucket):
 		return s3err.GetBucketErr(s3err.ErrNoSuchBucket, a.bucket)

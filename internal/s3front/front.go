@@ -33,6 +33,10 @@ type Config struct {
 	Credentials Credentials
 	Vault       *Vault
 
+	// Doubt, if not nil, sees every error before it is answered: while metadata
+	// may not know everything, that something was not found proves nothing.
+	Doubt func(error) error
+
 	// Connections is how many may be open at once; more wait until one is
 	// closed. Each costs about 40 KiB. Default 2,048.
 	Connections int
