@@ -1,3 +1,0 @@
-package catalogue
-
-import _ "modernc.org/sqlite" // the driver
