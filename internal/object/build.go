@@ -140,7 +140,7 @@ func (t *tree) finish(ctx context.Context) ([]manifest.Entry, error) {
 // it.
 func (t *tree) top(ctx context.Context) (manifest.Entry, error) {
 	entries, err := t.finish(ctx)
-	if err != nil || len(entries) == 1 {
+	if err != nil || len(entries) <= 1 {
 		return first(entries), err
 	}
 	n := &manifest.Node{Entries: entries}

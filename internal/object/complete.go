@@ -76,8 +76,8 @@ func (s *Objects) completed(ctx context.Context, u *metadata.Upload) (metadata.O
 // chosen returns the parts that the request names, each found, in order, and as
 // the client knows it.
 func (s *Objects) chosen(ctx context.Context, r *CompleteRequest) ([]metadata.Part, error) {
-	if len(r.Parts) == 0 || len(r.Parts) > holdall.MaxParts {
-		return nil, fmt.Errorf("object: %d parts named, want 1 to %d: %w", len(r.Parts), holdall.MaxParts, ErrInvalidPart)
+	if len(r.Parts) == 0 || len(r.Parts) > holdall.MaxParts || r.Parts[0].Number < 1 {
+		return nil, fmt.Errorf("object: %d parts named, want 1 to %d, numbered from 1: %w", len(r.Parts), holdall.MaxParts, ErrInvalidPart)
 	}
 	for i := 1; i < len(r.Parts); i++ {
 		if r.Parts[i].Number <= r.Parts[i-1].Number {
