@@ -106,6 +106,7 @@ type Migration struct {
 
 	State     MigrationState
 	Number    uint64         // rises with every change of State or Step
+	Began     uint64         // Number when State began: what was decided by one since then still holds
 	Step      MigrationState // announced, not yet done; 0 = none
 	Announced time.Time
 	Entered   time.Time // when State began
@@ -114,6 +115,8 @@ type Migration struct {
 	Certificate [32]byte // digest of the one that let it cut over; zero = none
 	Certified   time.Time
 
+	// What follows, and Evidence, change with every write; Store.Migration, which is
+	// made to be asked with every call, leaves both zero.
 	Intents     int64 // writes under way
 	Entries     int64 // keys that one side missed
 	Quarantined int64 // keys that could not be copied, and are not excepted
@@ -130,6 +133,7 @@ type Evidence struct {
 	Mismatches          int64     // findings since the migration began
 	LastFinding         time.Time
 	CleanSince          time.Time // the clean-run clock runs from here
+	Floor               uint64    // Raft index: a verification that began before does not count
 }
 
 // DefaultCleanRun and DefaultWindow are a migration's where its maker names none.

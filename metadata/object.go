@@ -19,7 +19,13 @@ type Bucket struct {
 
 	// KeepsMarkers keeps a delete marker that is the last row of its key for ever:
 	// it says that a client deleted the key, which a migration must know.
+	// In a bucket that migrates it is so from mirror to cut-over, and at no other
+	// time.
 	KeepsMarkers bool
+
+	// Migrates says that a migration decides where the bucket is written and read:
+	// Store.Migration has it. One that is retired decides nothing any more.
+	Migrates bool
 
 	Removed time.Time // its name is free again, its rows are being purged; zero = not
 }
@@ -55,6 +61,9 @@ type Object struct {
 
 	Committed time.Time // by apply's clock
 	TrashedAt time.Time // zero = current
+
+	// Source is what the other store of a migration said of it; zero = nothing.
+	Source SourceFacts
 }
 
 // Limits of an object's row, in bytes.
@@ -108,6 +117,11 @@ type ObjectCommit struct {
 	// Upload, when not zero, is the upload that this completes: it must be open.
 	// Its parts keep their references until ReleaseUpload drops them.
 	Upload holdall.PutID
+
+	// Settle and Source are for buckets under migration. In any other, both must
+	// be zero.
+	Settle Settlement
+	Source SourceFacts
 }
 
 // ObjectDelete puts a delete marker on a key.
@@ -121,6 +135,8 @@ type ObjectDelete struct {
 	// Always leaves a marker where there is no version to delete, too. It takes
 	// the place of a marker that is the newest row.
 	Always bool
+
+	Settle Settlement // for buckets under migration; in any other, zero
 }
 
 // ObjectTrashed is a version in trash, or a delete marker that may be the last
