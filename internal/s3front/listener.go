@@ -36,6 +36,7 @@ type listener struct {
 	closed atomic.Bool
 	end    chan struct{} // closed by Close
 	endOne sync.Once
+	endErr error
 	wait   sync.WaitGroup // of connections that linger
 }
 
@@ -65,14 +66,17 @@ func (l *listener) Accept() (net.Conn, error) {
 // Close stops accepting, and closes the connections that never sent anything.
 // Others are the server's to close.
 func (l *listener) Close() error {
-	l.endOne.Do(func() { close(l.end) })
-	l.closed.Store(true)
-	for _, c := range l.open() {
-		if !c.used.Load() {
-			c.Conn.Close()
+	l.endOne.Do(func() {
+		close(l.end)
+		l.closed.Store(true)
+		for _, c := range l.open() {
+			if !c.used.Load() {
+				c.Conn.Close()
+			}
 		}
-	}
-	return l.Listener.Close()
+		l.endErr = l.Listener.Close()
+	})
+	return l.endErr
 }
 
 // abort closes all connections and waits for those that linger.

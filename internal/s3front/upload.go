@@ -308,7 +308,7 @@ func wanted(f object.Finished, parts []metadata.Part) manifest.Checksum {
 	}
 	common := ""
 	for i, p := range parts {
-		a, err := manifest.ParseAttributes(p.Attributes)
+		_, a, err := manifest.ParsePart(p.Attributes)
 		if err != nil || len(a.Checksums) == 0 || i > 0 && a.Checksums[0].Algorithm != common || !utils.IsChecksumComposable(types.ChecksumAlgorithm(a.Checksums[0].Algorithm)) {
 			return manifest.Checksum{}
 		}
@@ -322,7 +322,7 @@ func wanted(f object.Finished, parts []metadata.Part) manifest.Checksum {
 func partSums(in *s3.CompleteMultipartUploadInput, parts []metadata.Part, algorithm types.ChecksumAlgorithm) ([]string, error) {
 	sums := make([]string, len(parts))
 	for i, p := range parts {
-		a, err := manifest.ParseAttributes(p.Attributes)
+		_, a, err := manifest.ParsePart(p.Attributes)
 		if err != nil {
 			return nil, err
 		}

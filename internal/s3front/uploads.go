@@ -55,7 +55,7 @@ func (b *bridge) ListParts(ctx context.Context, in *s3.ListPartsInput) (s3respon
 
 func partEntry(p *metadata.Part) (s3response.Part, error) {
 	entry := s3response.Part{PartNumber: p.Number, Size: p.Size, ETag: quote(p.ETag), LastModified: p.Modified}
-	a, err := manifest.ParseAttributes(p.Attributes)
+	_, a, err := manifest.ParsePart(p.Attributes)
 	s, _ := shown(&a)
 	s.set(&entry)
 	return entry, err

@@ -1,6 +1,7 @@
 package s3front
 
 import (
+	"io"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -26,7 +27,9 @@ func (f *Front) watch(ctx fiber.Ctx) error {
 	begun := time.Now()
 	err := f.refuse(ctx)
 	if err == nil {
+		finish := f.chunked(ctx)
 		err = ctx.Next()
+		finish()
 	}
 	said, _ := ctx.Locals(operationKey).([2]string)
 	if said[0] != "" {
@@ -56,6 +59,7 @@ func (f *Front) refuse(ctx fiber.Ctx) error {
 	}
 	switch length := header.ContentLength(); {
 	case length == -1:
+		ctx.Response().Header.SetConnectionClose()
 		return f.answer(ctx, s3err.GetAPIError(s3err.ErrMissingContentLength))
 	case length > maxDocument:
 		return f.answer(ctx, s3err.GetMaxMessageLengthExceeded(maxDocument))
@@ -70,6 +74,46 @@ func (f *Front) answer(ctx fiber.Ctx, err s3err.S3Error) error {
 	f.metrics.Send(ctx, err, "refused", 0, 0)
 	ctx.Response().Header.SetContentType(fiber.MIMEApplicationXML)
 	return answered{ctx.Status(err.StatusCode()).Send(err.XMLBody(request, host))}
+}
+
+// maxRest is how much of a body that was not read to its end is read for the sake
+// of the connection.
+const maxRest = 256 << 10
+
+// chunked prepares the body of a request that came with Transfer-Encoding:
+// chunked, and returns what must be called when the request is answered. The
+// server does not read such a body to its end itself, and would take what is
+// left of it for the next request.
+func (f *Front) chunked(ctx fiber.Ctx) (finish func()) {
+	if ctx.Request().Header.ContentLength() != -1 || ctx.Request().BodyStream() == nil {
+		return func() {}
+	}
+	body := &toEnd{r: ctx.Request().BodyStream()}
+	utils.ContextKeyBodyReader.Set(ctx, io.Reader(body))
+	return func() {
+		conn := ctx.RequestCtx().Conn()
+		conn.SetReadDeadline(time.Now().Add(f.cfg.Linger))
+		defer conn.SetReadDeadline(time.Time{})
+		if n, _ := io.CopyN(io.Discard, body, maxRest); n == maxRest || body.err != io.EOF {
+			ctx.Response().Header.SetConnectionClose()
+		}
+	}
+}
+
+// toEnd reads a body whose reader must not be asked again behind its end.
+type toEnd struct {
+	r   io.Reader
+	err error // how it ended
+}
+
+// Read returns the next bytes.
+func (b *toEnd) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.r.Read(p)
+	b.err = err
+	return n, err
 }
 
 // isData says whether a request's body is an object or a part.
