@@ -80,6 +80,7 @@ func audit(t testing.TB, r pebble.Reader) {
 		}
 	}
 	auditTrash(t, r, waits)
+	auditNames(t, r)
 	auditCounts(t, r, byVolume, bySpace, all)
 }
 

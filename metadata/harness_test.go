@@ -19,6 +19,7 @@ type rig struct {
 	m     *machine
 	index uint64
 	now   instant
+	all   [][]byte // entries applied, by index
 }
 
 // day is when tests begin.
@@ -96,6 +97,7 @@ func (r *rig) apply(h header, c command) []byte {
 		r.t.Fatal(err)
 	}
 	r.index++
+	r.all = append(r.all, entry)
 	answer, err := r.m.apply(r.index, 1, entry)
 	if err != nil {
 		r.t.Fatal(err)
