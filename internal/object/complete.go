@@ -30,7 +30,7 @@ func (s *Objects) Complete(ctx context.Context, r CompleteRequest) (o metadata.O
 	if err != nil {
 		return metadata.Object{}, err
 	}
-	p := &putting{s: s, cond: r.If, upload: u.ID, root: manifest.Root{Namespace: r.Namespace, Bucket: b.ID, BucketName: r.Bucket, Key: r.Key, Put: u.ID, Tags: u.Tags}}
+	p := &putting{s: s, cond: r.If, upload: u.ID, origin: r.Origin, settle: r.Settle, root: manifest.Root{Namespace: r.Namespace, Bucket: b.ID, BucketName: r.Bucket, Key: r.Key, Put: u.ID, Tags: u.Tags}}
 	w := s.newWriter(r.Namespace)
 	if err := p.join(ctx, w, parts); err != nil {
 		return metadata.Object{}, err
@@ -50,7 +50,7 @@ func (s *Objects) Complete(ctx context.Context, r CompleteRequest) (o metadata.O
 			return metadata.Object{}, err
 		}
 	}
-	p.root.ETag = f.ETag
+	p.root.ETag, p.root.Modified = f.ETag, r.Modified
 	if p.root.Attributes, err = f.Attributes.Encode(); err != nil {
 		return metadata.Object{}, err
 	}

@@ -28,6 +28,7 @@ func (s *Objects) Copy(ctx context.Context, r CopyRequest) (o metadata.Object, e
 	if err != nil || p.done {
 		return p.was, err
 	}
+	p.settle = r.Settle
 	for range copyTries {
 		o, err = s.copyOnce(ctx, p, &r)
 		var gone *goneError

@@ -26,7 +26,13 @@ func (s *Objects) Delete(ctx context.Context, r DeleteRequest) (marker metadata.
 			return metadata.Object{}, err
 		}
 	}
-	return s.cfg.Commits.DeleteObject(ctx, metadata.ObjectDelete{Bucket: b.ID, Key: r.Key, Put: r.Put, If: r.If, Origin: r.Origin, Always: r.Always})
+	d := metadata.ObjectDelete{Bucket: b.ID, Key: r.Key, Put: r.Put, If: r.If, Origin: r.Origin, Always: r.Always}
+	err = r.Settle.commit(ctx, func(how Settled) (err error) {
+		d.Settle = how.Settlement
+		marker, err = s.cfg.Commits.DeleteObject(ctx, d)
+		return err
+	})
+	return marker, err
 }
 
 // Undelete makes the version current again that the newest delete marker hides.

@@ -23,7 +23,7 @@ func (s *Objects) Put(ctx context.Context, r PutRequest) (o metadata.Object, err
 	if err != nil || p.done {
 		return p.was, err
 	}
-	p.origin = r.Origin
+	p.origin, p.settle = r.Origin, r.Settle
 	if p.root.Tags, err = manifest.EncodeTags(r.Tags); err != nil {
 		return metadata.Object{}, err
 	}
@@ -55,6 +55,7 @@ type putting struct {
 	origin metadata.Origin
 	cond   metadata.Condition
 	upload holdall.PutID // that this completes
+	settle Settle
 
 	done bool // the put was carried out before
 	was  metadata.Object
@@ -162,7 +163,11 @@ func (p *putting) commit(ctx context.Context, w *writer, madeETag string) (o met
 		Modified: p.root.Modified, ETag: p.root.ETag, Attributes: p.root.Attributes, Tags: p.root.Tags, If: p.cond, Upload: p.upload}
 	_, err = w.putAndCommit(ctx, b, func(id holdall.BlockID) (gone []holdall.BlockID, err error) {
 		c.Root = id
-		o, gone, err = p.s.cfg.Commits.CommitObject(ctx, c)
+		err = p.settle.commit(ctx, func(how Settled) (err error) {
+			c.Settle, c.Source = how.Settlement, how.Source
+			o, gone, err = p.s.cfg.Commits.CommitObject(ctx, c)
+			return err
+		})
 		return gone, err
 	})
 	return o, err

@@ -21,7 +21,8 @@ type Reader struct {
 	Offset     int64 // of the first byte that will be read
 	Length     int64 // how many will be
 
-	s      *Objects
+	s      *Objects // nil: the bytes come from elsewhere
+	from   elsewhere
 	ns     holdall.NamespaceID
 	ctx    context.Context // of all fetches; ends with Close
 	cancel context.CancelFunc
@@ -142,7 +143,10 @@ func (r *Reader) Close() error {
 		if r.err == nil && r.left > 0 {
 			r.err = fmt.Errorf("object: closed early: %w", holdall.ErrUnavailable)
 		}
-		r.s.metrics.gets.WithLabelValues(outcome(ignoreEOF(r.err))).Inc()
+		if r.s != nil {
+			r.s.metrics.gets.WithLabelValues(outcome(ignoreEOF(r.err))).Inc()
+		}
+		r.from.close()
 		r.begun = false
 	}
 	r.err = io.ErrClosedPipe
@@ -194,7 +198,9 @@ func (r *Reader) advance() error {
 		return r.err
 	}
 	r.left -= int64(len(r.now.Data))
-	r.s.metrics.getBytes.Add(float64(len(r.now.Data)))
+	if r.s != nil {
+		r.s.metrics.getBytes.Add(float64(len(r.now.Data)))
+	}
 	return nil
 }
 
@@ -202,6 +208,9 @@ func (r *Reader) advance() error {
 func (r *Reader) begin() error {
 	if r.Length == 0 {
 		return nil
+	}
+	if r.s == nil {
+		return r.from.begin(r.ctx, Range{r.Offset, r.Length})
 	}
 	root, err := r.s.root(r.ctx, r.ns, &r.Object)
 	if err != nil {
@@ -218,6 +227,9 @@ func (r *Reader) begin() error {
 // take returns the next bytes. Whoever waits for memory here holds none: what was
 // fetched before its turn found room at once, or was not fetched.
 func (r *Reader) take() (buffer.View, error) {
+	if r.s == nil {
+		return r.from.next(r.left)
+	}
 	if r.walk == nil {
 		return buffer.View{Data: r.inline}, nil
 	}

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"context"
 	"io"
 	"time"
 
@@ -34,6 +35,18 @@ type PutRequest struct {
 	// becomes visible: it gives what is known only then. An error fails the put,
 	// as it is.
 	Finish func(Finished) (Finished, error)
+	Settle Settle
+}
+
+// Settle says what a write to a bucket under migration comes to. It is asked right
+// before the commit, and again where that was void because the migration has taken
+// a step. An error fails the write, as it is. nil is for all other buckets.
+type Settle func(context.Context) (Settled, error)
+
+// Settled goes into the commit as it is.
+type Settled struct {
+	metadata.Settlement
+	Source metadata.SourceFacts // of puts
 }
 
 // Finished is what Finish may change: it gets what the request said.
@@ -50,6 +63,7 @@ type DeleteRequest struct {
 	If     metadata.Condition
 	Always bool // write a marker even if there is nothing to delete: a migration wants to know
 	Origin metadata.Origin
+	Settle Settle
 }
 
 // CopyRequest asks for a copy within a namespace, by reference: no bytes move.
@@ -67,6 +81,7 @@ type CopyRequest struct {
 	Tags       *[]manifest.Tag      // nil = those of the original
 	ETag       string               // "" = that of the original
 	If         metadata.Condition
+	Settle     Settle
 }
 
 // GetOptions say which version of an object is wanted, and which bytes.
@@ -137,6 +152,10 @@ type CompleteRequest struct {
 	// the parts' sizes. An error fails the call, as it is, and leaves the upload
 	// open.
 	Finish func([]metadata.Part, Finished) (Finished, error)
+	Settle Settle
+
+	Modified time.Time // zero = now
+	Origin   metadata.Origin
 }
 
 // CompletedPart is a part as the client knows it.
