@@ -151,9 +151,14 @@ func (c *cell) trailing(method, path string, a types.ChecksumAlgorithm, body []b
 // sign signs a request that was made by hand.
 func (c *cell) sign(r *http.Request, payload string) {
 	c.t.Helper()
+	c.signAs(r, c.access, c.secret.Reveal(), payload)
+}
+
+func (c *cell) signAs(r *http.Request, access, secret, payload string) {
+	c.t.Helper()
 	r.Header.Set("X-Amz-Content-Sha256", payload)
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	if err := signer.SignHTTP(c.t.Context(), aws.Credentials{AccessKeyID: c.access, SecretAccessKey: c.secret.Reveal()}, r, payload, "s3", "us-east-1", now()); err != nil {
+	if err := signer.SignHTTP(c.t.Context(), aws.Credentials{AccessKeyID: access, SecretAccessKey: secret}, r, payload, "s3", "us-east-1", now()); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
@@ -24,6 +25,7 @@ import (
 	"github.com/holdall/holdall/internal/config"
 	"github.com/holdall/holdall/internal/node"
 	"github.com/holdall/holdall/internal/s3front"
+	"github.com/holdall/holdall/metadata"
 )
 
 // cell is a node with an S3 front door on a port of its own.
@@ -210,4 +212,21 @@ func statusOf(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return 0
+}
+
+// namespace makes one, in the metadata of a cell that is down meanwhile.
+func (c *cell) namespace(name string) holdall.NamespaceID {
+	c.t.Helper()
+	c.down()
+	defer c.up()
+	store, err := metadata.Open(c.t.Context(), metadata.Config{Dir: filepath.Join(c.dir, "metadata"), NodeID: "local", Logger: slog.New(slog.DiscardHandler), CacheBytes: 1 << 20})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer store.Close()
+	row, err := store.CreateNamespace(c.t.Context(), name, time.Hour, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return row.ID
 }
