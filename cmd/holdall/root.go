@@ -63,7 +63,7 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.output, "output", "table", "table or json")
 	root.AddCommand(
 		c.serveCommand(), c.blockCommand(), c.diskCommand(), c.volumeCommand(), c.purgeCommand(), c.cellCommand(),
-		c.inspectCommand(), c.fsckCommand(), c.metadataCommand(), c.benchCommand(), c.configCommand(), c.versionCommand(), c.manCommand(),
+		c.inspectCommand(), c.fsckCommand(), c.metadataCommand(), c.benchCommand(), c.configCommand(), c.migrateCommand(), c.versionCommand(), c.manCommand(),
 	)
 	c.finish(root)
 	return root
