@@ -192,17 +192,17 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 	if err != nil {
 		return err
 	}
-	n.upkeep, err = upkeep.New(upkeep.Config{
-		Tables: n.store, Referee: n.store, Volumes: n.store, Trash: n.store, Journal: n.store,
-		Extents: n.volumes, Disks: n.volumes, Blocks: n.gateway, Pool: n.pool,
-		Retention: n.cfg.Retention, FreeHold: n.cfg.FreeHold, Logger: n.log, Registerer: n.registry,
+	n.objects, err = object.New(object.Config{
+		Buckets: n.store, Names: n.store, Commits: n.store, Uploads: n.store, Parts: n.store, Blocks: n.gateway,
+		Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err
 	}
-	n.objects, err = object.New(object.Config{
-		Buckets: n.store, Names: n.store, Commits: n.store, Uploads: n.store, Parts: n.store, Blocks: n.gateway,
-		Logger: n.log, Registerer: n.registry,
+	n.upkeep, err = upkeep.New(upkeep.Config{
+		Tables: n.store, Referee: n.store, Volumes: n.store, Trash: n.store, Journal: n.store,
+		Extents: n.volumes, Disks: n.volumes, Blocks: n.gateway, Pool: n.pool, Versions: n.store, Nodes: n.objects,
+		Retention: n.cfg.Retention, FreeHold: n.cfg.FreeHold, Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type rig struct {
 	cell *sim.Cell
 	t    testing.TB
 	rnd  *rand.Rand
+	cuts *[3]int64 // for after a restart
 }
 
 // newRig starts a cell. It is stopped at the end of the test, and must then have
@@ -41,6 +42,12 @@ func newRig(t testing.TB, cell sim.Config, change func(*object.Config)) *rig {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	cell.Seed = seed
+	cell.Objects = func(cfg *object.Config) {
+		cfg.Registerer = prometheus.NewRegistry()
+		if change != nil {
+			change(cfg)
+		}
+	}
 	c, err := sim.New(cell)
 	if err != nil {
 		t.Fatal(err)
@@ -50,27 +57,29 @@ func newRig(t testing.TB, cell sim.Config, change func(*object.Config)) *rig {
 			t.Errorf("stop: %v", err)
 		}
 	})
-	r := &rig{cell: c, t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
-	r.open(change)
+	r := &rig{Objects: c.Objects, cell: c, t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 	if _, err := r.CreateBucket(t.Context(), ns, bucket); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// open makes Objects over what the cell is now.
-func (r *rig) open(change func(*object.Config)) {
+// restart stops the cell and starts it again.
+func (r *rig) restart() {
 	r.t.Helper()
-	s := r.cell.Store
-	cfg := object.Config{Buckets: s, Names: s, Commits: s, Uploads: s, Parts: s, Blocks: r.cell.Gateway, Now: r.cell.Now, Registerer: prometheus.NewRegistry()}
-	if change != nil {
-		change(&cfg)
-	}
-	o, err := object.New(cfg)
-	if err != nil {
+	if err := r.cell.Restart(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.Objects = o
+	r.Objects = r.cell.Objects
+	if r.cuts != nil {
+		r.Objects.Cut(int(r.cuts[0]), r.cuts[1], int(r.cuts[2]))
+	}
+}
+
+// Cut makes objects of smaller pieces.
+func (r *rig) Cut(inline int, block int64, entries int) {
+	r.cuts = &[3]int64{int64(inline), block, int64(entries)}
+	r.Objects.Cut(inline, block, entries)
 }
 
 // large is a cell that has room for blocks of 4 MiB.

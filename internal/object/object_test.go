@@ -84,10 +84,7 @@ func TestManifestOfManyLevelsIsReadBackAfterARestart(t *testing.T) {
 	if height < 5 {
 		t.Errorf("the manifest has %d levels", height)
 	}
-	if err := r.cell.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	r.open(nil)
+	r.restart()
 	r.same("deep", b)
 	for range 50 {
 		lo := r.rnd.Int64N(int64(len(b)))

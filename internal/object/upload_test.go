@@ -65,11 +65,7 @@ func TestUploadOfManyPartsSurvivesARestart(t *testing.T) {
 		whole = append(whole, b...)
 		r.part(place, 3*i+2, r.bytes(10)) // which nobody names
 	}
-	if err := r.cell.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	r.open(nil)
-	r.Cut(10, 100, 3)
+	r.restart()
 	page, err := r.Parts(t.Context(), place, 4, 3)
 	if err != nil || !page.More || len(page.Parts) != 3 || page.Parts[0].Number != 5 || page.Upload.ID != u.ID {
 		t.Errorf("page %+v, %v", page, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/internal/faultdisk"
 	"github.com/holdall/holdall/internal/gateway"
+	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/internal/upkeep"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/volume"
@@ -30,9 +31,10 @@ type Config struct {
 	Seed        uint64           // of ids and placement
 	Logger      *slog.Logger     // nil = nothing is logged
 
-	// Gateway and Upkeep may change their Configs before each start; nil = they
-	// are left as they are.
+	// Gateway, Objects and Upkeep may change their Configs before each start;
+	// nil = they are left as they are.
 	Gateway func(*gateway.Config)
+	Objects func(*object.Config)
 	Upkeep  func(*upkeep.Config)
 }
 
@@ -43,6 +45,7 @@ type Cell struct {
 	Store   *metadata.Store
 	Server  *volume.Server
 	Gateway *gateway.Gateway
+	Objects *object.Objects
 	Upkeep  *upkeep.Upkeep // not started: tests say when its rounds are
 	Pool    *buffer.Pool
 
@@ -145,8 +148,15 @@ func (c *Cell) start(first bool) error {
 	if c.Gateway, err = gateway.New(cfg); err != nil {
 		return err
 	}
+	objects := object.Config{Buckets: store, Names: store, Commits: store, Uploads: store, Parts: store, Blocks: c.Gateway, Now: c.Now, Logger: c.cfg.Logger}
+	if c.cfg.Objects != nil {
+		c.cfg.Objects(&objects)
+	}
+	if c.Objects, err = object.New(objects); err != nil {
+		return err
+	}
 	up := upkeep.Config{Tables: store, Referee: store, Volumes: store, Trash: store, Journal: store, Extents: c.Server, Disks: c.Server,
-		Blocks: c.Gateway, Pool: c.Pool, Retention: Retention, ScanEvery: time.Nanosecond, Now: c.Now, Logger: c.cfg.Logger}
+		Blocks: c.Gateway, Pool: c.Pool, Versions: store, Nodes: c.Objects, Retention: Retention, ScanEvery: time.Nanosecond, Now: c.Now, Logger: c.cfg.Logger}
 	if c.cfg.Upkeep != nil {
 		c.cfg.Upkeep(&up)
 	}
