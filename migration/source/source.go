@@ -29,6 +29,7 @@ type Config struct {
 	Prefix      string // only keys that begin so
 	Endpoint    string // URL of another server than AWS; "" = AWS
 	Region      string // "" = the environment's or profile's
+	Profile     string // of the AWS tools' files, by name; "" = the environment's
 	VirtualHost bool   // with Endpoint: name the bucket in the host, not in the path
 
 	Concurrency int           // requests in flight in all; 0 = 64
@@ -141,6 +142,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	}
 	cfg = cfg.withDefaults()
 	sdk, err := config.LoadDefaultConfig(ctx,
+		config.WithSharedConfigProfile(cfg.Profile),
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
 		config.WithLogger(logging.Nop{}), // it has warnings of its own for stderr
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
