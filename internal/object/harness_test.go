@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/holdall/holdall"
@@ -41,6 +43,9 @@ func newRig(t testing.TB, cell sim.Config, change func(*object.Config)) *rig {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
+	if os.Getenv("HOLDALL_TEST_LOG") != "" {
+		cell.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	cell.Seed = seed
 	cell.Objects = func(cfg *object.Config) {
 		cfg.Registerer = prometheus.NewRegistry()
