@@ -207,6 +207,7 @@ type meddler struct {
 	mu     sync.Mutex // guards gone
 	gone   []func(root holdall.BlockID, children []holdall.BlockID) []holdall.BlockID
 	claims int
+	full   int // how many of the next commits find no room
 }
 
 func (m *meddler) next(root holdall.BlockID, children []holdall.BlockID) []holdall.BlockID {
@@ -220,9 +221,22 @@ func (m *meddler) next(root holdall.BlockID, children []holdall.BlockID) []holda
 	return f(root, children)
 }
 
+func (m *meddler) room() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.full == 0 {
+		return nil
+	}
+	m.full--
+	return holdall.ErrExhausted
+}
+
 func (m *meddler) CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID) ([]holdall.BlockID, error) {
 	if gone := m.next(node, children); gone != nil {
 		return gone, nil
+	}
+	if err := m.room(); err != nil {
+		return nil, err
 	}
 	return m.Commits.CommitNode(ctx, ns, node, children)
 }
@@ -230,6 +244,9 @@ func (m *meddler) CommitNode(ctx context.Context, ns holdall.NamespaceID, node h
 func (m *meddler) CommitObject(ctx context.Context, c metadata.ObjectCommit) (metadata.Object, []holdall.BlockID, error) {
 	if gone := m.next(c.Root, c.Children); gone != nil {
 		return metadata.Object{}, gone, nil
+	}
+	if err := m.room(); err != nil {
+		return metadata.Object{}, nil, err
 	}
 	return m.Commits.CommitObject(ctx, c)
 }
@@ -265,6 +282,21 @@ func TestManifestThatIsGoneIsPutAgain(t *testing.T) {
 }
 
 func nil2(holdall.BlockID, []holdall.BlockID) []holdall.BlockID { return nil }
+
+func TestCommitWaitsForRoomInMetadata(t *testing.T) {
+	r, m := meddled(t)
+	b := r.bytes(1500)
+	m.full = 3
+	r.put("k", b)
+	r.same("k", b)
+	m.full = 1 << 30
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := r.Put(ctx, object.PutRequest{Place: at("k"), Body: bytes.NewReader([]byte("abc")), Size: 3})
+	want(t, "no room", err, holdall.ErrExhausted)
+	m.full = 0
+	r.same("k", b)
+}
 
 func TestDataThatIsGoneFailsThePut(t *testing.T) {
 	r, m := meddled(t)

@@ -114,7 +114,7 @@ func (s *Objects) finishPart(ctx context.Context, w *writer, p partOf) (metadata
 	if part.Attributes, err = manifest.EncodePart(top.Height, &p.Attributes); err != nil {
 		return metadata.Part{}, err
 	}
-	gone, err := s.cfg.Parts.PutPart(ctx, p.Upload, part)
+	gone, err := s.patiently(ctx, func() ([]holdall.BlockID, error) { return s.cfg.Parts.PutPart(ctx, p.Upload, part) })
 	if err == nil && len(gone) > 0 {
 		s.metrics.gone.Add(float64(len(gone)))
 		err = &goneError{gone[0], len(gone)}

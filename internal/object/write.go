@@ -2,8 +2,10 @@ package object
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/gateway"
@@ -147,7 +149,7 @@ func (w *writer) putAndCommit(ctx context.Context, b []byte, commit func(holdall
 		if err != nil {
 			return id, err
 		}
-		gone, err := commit(id)
+		gone, err := w.s.patiently(ctx, func() ([]holdall.BlockID, error) { return commit(id) })
 		if err != nil || len(gone) == 0 {
 			return id, err
 		}
@@ -157,6 +159,32 @@ func (w *writer) putAndCommit(ctx context.Context, b []byte, commit func(holdall
 		}
 	}
 	return holdall.BlockID{}, fmt.Errorf("object: a block of the manifest was gone %d times when it was committed: %w", commitTries, holdall.ErrUnavailable)
+}
+
+// Waits between two tries of a commit for which metadata has no room: it comes
+// back when the change journal is written, every 20 s.
+const (
+	firstCommitRetry = 50 * time.Millisecond
+	lastCommitRetry  = time.Second
+	commitPatience   = 30 * time.Second
+)
+
+// patiently tries a commit again while metadata has no room for it, for a while:
+// what was uploaded in hours is not to be thrown away for that.
+func (s *Objects) patiently(ctx context.Context, commit func() (gone []holdall.BlockID, err error)) (gone []holdall.BlockID, err error) {
+	began := time.Now()
+	for wait := firstCommitRetry; ; wait = min(2*wait, lastCommitRetry) {
+		gone, err = commit()
+		if !errors.Is(err, holdall.ErrExhausted) || time.Since(began) > commitPatience {
+			return gone, err
+		}
+		s.log.Warn("metadata has no room for a commit of a manifest", "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return gone, err
+		}
+	}
 }
 
 // goneError says that blocks that a manifest lists are gone.
