@@ -81,6 +81,9 @@ func (c *setBucket) run(t *tx) (result, error) {
 	if err != nil || b.KeepsMarkers == c.KeepsMarkers {
 		return noResult{}, err
 	}
+	if b.Migrates {
+		return nil, fmt.Errorf("metadata: bucket %q migrates: the migration says what markers it keeps: %w", b.Name, holdall.ErrRefused)
+	}
 	if err := t.journalRoom(); err != nil {
 		return nil, err
 	}
@@ -113,8 +116,19 @@ func (c *removeBucket) run(t *tx) (result, error) {
 	if b.Objects != 0 || b.Uploads != 0 {
 		return nil, fmt.Errorf("metadata: bucket %q has %d objects, %d open uploads: %w", c.Name, b.Objects, b.Uploads, holdall.ErrRefused)
 	}
+	if b.Migrates {
+		return nil, fmt.Errorf("metadata: bucket %q migrates: %w", c.Name, holdall.ErrRefused)
+	}
 	if err := t.journalRoom(); err != nil {
 		return nil, err
+	}
+	m, err := t.migration(b.ID)
+	if err != nil {
+		return nil, err
+	}
+	if m != nil { // retired
+		t.dropMigration(m)
+		t.migrationChange(journalMigration, m.Bucket, "", nil)
 	}
 	n, err := t.space(b.Namespace)
 	if err != nil {

@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -69,6 +70,9 @@ func (c *commitObject) check() error {
 		return fmt.Errorf("metadata: commit of key %.80q by put %v: %d bytes; ETag of %d bytes, attributes of %d, tags of %d; the most are %d, %d, %d: %w",
 			c.Key, c.Put, c.Size, len(c.ETag), len(c.Attributes), len(c.Tags), MaxETag, MaxAttributes, MaxTagBytes, holdall.ErrInvalid)
 	}
+	if err := errors.Join(c.Settle.check(), c.Source.check()); err != nil {
+		return err
+	}
 	return checkNode(c.Root, c.Children)
 }
 
@@ -85,7 +89,8 @@ func (c *commitObject) encode(dst []byte) []byte {
 	dst = putIDs(append(append(dst, byte(c.Origin)), c.Root[:]...), c.Children)
 	dst = putText(putTime(putCount(dst, c.Size), c.Modified), c.ETag)
 	dst = putBytes(putBytes(dst, c.Attributes), c.Tags)
-	return append(putCondition(dst, &c.If), c.Upload[:]...)
+	dst = append(putCondition(dst, &c.If), c.Upload[:]...)
+	return putFacts(putSettlement(dst, &c.Settle), &c.Source)
 }
 
 func (c *commitObject) decode(d *decoder) {
@@ -95,6 +100,8 @@ func (c *commitObject) decode(d *decoder) {
 	c.Attributes, c.Tags = d.bytes(MaxAttributes), d.bytes(MaxTagBytes)
 	d.condition(&c.If)
 	c.Upload = d.putID()
+	d.settlement(&c.Settle)
+	d.facts(&c.Source)
 }
 
 func (c *commitObject) run(t *tx) (result, error) {
@@ -108,6 +115,10 @@ func (c *commitObject) run(t *tx) (result, error) {
 	}
 	if first != nil {
 		return &objectAnswer{Found: true, Object: *first}, nil
+	}
+	m, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
+	if err != nil {
+		return nil, err
 	}
 	if err := t.journaledSpace(b.Namespace); err != nil {
 		return nil, err
@@ -135,6 +146,9 @@ func (c *commitObject) run(t *tx) (result, error) {
 	if upload != nil {
 		t.endUpload(b, upload, UploadCompleted, o.Version)
 	}
+	if err := t.settleWrite(m, c.Key, &c.Settle); err != nil {
+		return nil, err
+	}
 	return &objectAnswer{Found: true, Object: o}, t.addVersion(b, newest, &o)
 }
 
@@ -143,7 +157,7 @@ func (c *commitObject) object(t *tx) Object {
 	return Object{
 		Bucket: c.Bucket, Key: c.Key, Version: holdall.Version(t.nextNumber(&t.sys.counters.version)),
 		Put: c.Put, Origin: c.Origin, Root: c.Root, Size: c.Size, Modified: toInstant(c.Modified).time(), ETag: c.ETag,
-		Attributes: c.Attributes, Tags: c.Tags, Committed: t.now.time(),
+		Attributes: c.Attributes, Tags: c.Tags, Committed: t.now.time(), Source: c.Source,
 	}
 }
 
@@ -187,17 +201,22 @@ func (t *tx) addVersion(b *bucketRow, newest, o *Object) error {
 type deleteObject struct{ ObjectDelete }
 
 func (*deleteObject) tag() commandTag { return tagDeleteObject }
-func (c *deleteObject) check() error  { return checkChange(c.Key, c.Origin, &c.If) }
+
+func (c *deleteObject) check() error {
+	return errors.Join(checkChange(c.Key, c.Origin, &c.If), c.Settle.check())
+}
 
 func (c *deleteObject) encode(dst []byte) []byte {
 	dst = append(putText(putBucketID(dst, c.Bucket), c.Key), c.Put[:]...)
-	return putBool(append(putCondition(dst, &c.If), byte(c.Origin)), c.Always)
+	dst = putBool(append(putCondition(dst, &c.If), byte(c.Origin)), c.Always)
+	return putSettlement(dst, &c.Settle)
 }
 
 func (c *deleteObject) decode(d *decoder) {
 	c.Bucket, c.Key, c.Put = d.bucketID(), d.text(holdall.MaxKeySize), d.putID()
 	d.condition(&c.If)
 	c.Origin, c.Always = Origin(d.byte()), d.bool()
+	d.settlement(&c.Settle)
 }
 
 func (c *deleteObject) run(t *tx) (result, error) {
@@ -212,7 +231,14 @@ func (c *deleteObject) run(t *tx) (result, error) {
 	if first != nil {
 		return &objectAnswer{Found: true, Object: *first}, nil
 	}
+	m, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
+	if err != nil {
+		return nil, err
+	}
 	newest, err := t.conditional(c.Bucket, c.Key, &c.If)
+	if err == nil {
+		err = t.settleWrite(m, c.Key, &c.Settle)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -256,6 +282,9 @@ func (c *undeleteObject) run(t *tx) (result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if b.Migrates {
+		return nil, fmt.Errorf("metadata: bucket %q migrates: a delete in it is undone by another write: %w", b.Name, holdall.ErrRefused)
+	}
 	list, err := t.newest(c.Bucket, c.Key, 2)
 	switch {
 	case err != nil:
@@ -279,8 +308,9 @@ func (c *undeleteObject) run(t *tx) (result, error) {
 
 // setTags replaces the tags of a version.
 type setTags struct {
-	Of   ObjectKey // Version 0 = the current one
-	Tags []byte
+	Of     ObjectKey // Version 0 = the current one
+	Tags   []byte
+	Settle Settlement
 }
 
 func (*setTags) tag() commandTag { return tagSetTags }
@@ -289,11 +319,17 @@ func (c *setTags) check() error {
 	if len(c.Tags) > MaxTagBytes {
 		return fmt.Errorf("metadata: tags of %d bytes, the most is %d: %w", len(c.Tags), MaxTagBytes, holdall.ErrInvalid)
 	}
-	return holdall.CheckKey(c.Of.Key)
+	return errors.Join(holdall.CheckKey(c.Of.Key), c.Settle.check())
 }
 
-func (c *setTags) encode(dst []byte) []byte { return putBytes(putObjectName(dst, &c.Of), c.Tags) }
-func (c *setTags) decode(d *decoder)        { c.Of, c.Tags = d.objectName(), d.bytes(MaxTagBytes) }
+func (c *setTags) encode(dst []byte) []byte {
+	return putSettlement(putBytes(putObjectName(dst, &c.Of), c.Tags), &c.Settle)
+}
+
+func (c *setTags) decode(d *decoder) {
+	c.Of, c.Tags = d.objectName(), d.bytes(MaxTagBytes)
+	d.settlement(&c.Settle)
+}
 
 func putObjectName(dst []byte, k *ObjectKey) []byte {
 	return putVersion(putText(putBucketID(dst, k.Bucket), k.Key), k.Version)
@@ -320,6 +356,13 @@ func (c *setTags) run(t *tx) (result, error) {
 	}
 	if old == nil || old.Marker {
 		return nil, fmt.Errorf("metadata: key %.80q has no such version: %w", c.Of.Key, holdall.ErrNotFound)
+	}
+	m, err := t.admit(b, c.Of.Key, &c.Settle, false)
+	if err == nil {
+		err = t.settleWrite(m, c.Of.Key, &c.Settle)
+	}
+	if err != nil {
+		return nil, err
 	}
 	row := *old
 	if row.Tags = c.Tags; slices.Equal(row.Tags, old.Tags) {

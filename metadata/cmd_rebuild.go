@@ -233,6 +233,8 @@ func (c *replayChanges) run(t *tx) (result, error) {
 		case ChangeBucket, ChangeBucketGone, ChangeNode, ChangeNodeGone, ChangeObject, ChangeMarker, ChangeUnmark, ChangeObjectGone, ChangeTags,
 			ChangeUpload, ChangePart, ChangeAbort, ChangePartsGone, ChangeUploadGone:
 			// What these need is in the manifests, which this command does not have.
+		case ChangeMigration:
+			err = t.replayMigration(k)
 		default:
 			err = t.replayBlock(k)
 		}

@@ -36,9 +36,14 @@ func examples() []command {
 	}
 }
 
+// everyExample has a command of every kind.
+func everyExample() []command {
+	return append(append(examples(), nameExamples()...), migrationExamples()...)
+}
+
 func TestCommandsComeBackAsTheyWere(t *testing.T) {
 	seen := map[commandTag]bool{}
-	for _, c := range append(examples(), nameExamples()...) {
+	for _, c := range everyExample() {
 		h := header{Session: 1 << 50, Seq: 9, Lowest: 3, Time: day}
 		b, err := encodeCommand(h, c)
 		if err != nil {
@@ -65,7 +70,7 @@ func TestCommandsComeBackAsTheyWere(t *testing.T) {
 // FuzzApply applies any bytes: nothing panics, a command has one encoding, and
 // whatever is applied leaves a state whose counts are right.
 func FuzzApply(f *testing.F) {
-	for _, c := range append(examples(), nameExamples()...) {
+	for _, c := range everyExample() {
 		for _, h := range []header{{Time: day}, {Session: 1<<44 | 1, Seq: 1, Lowest: 1, Time: day}} {
 			b, err := encodeCommand(h, c)
 			if err != nil {
@@ -147,6 +152,7 @@ func rowCodecs() map[string]rowCodec {
 	}
 	none := func([]byte) ([]byte, bool) { return nil, false }
 	all := nameCodecs(value)
+	maps.Copy(all, migrationCodecs(value))
 	var (
 		v Volume
 		k Disk
@@ -212,13 +218,13 @@ func FuzzAnswers(f *testing.F) {
 		&commitAnswer{[]int{3}, []holdall.Location{at}}, &purgeAnswer{PurgeResult{1, 2, true, []BlockKey{{1, id(1)}}}}, &mountAnswer{MountGrant{5, holdall.DiskActive}}} {
 		f.Add(encodeAnswer(r, nil))
 	}
-	for _, r := range nameAnswers() {
+	for _, r := range append(nameAnswers(), migrationAnswers()...) {
 		f.Add(encodeAnswer(r, nil))
 	}
 	f.Add(encodeAnswer(nil, errNoSession))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, r := range []result{noResult{}, new(numberResult), new(idsResult), new(volumesResult), new(volumeResult), new(commitAnswer), new(purgeAnswer), new(mountAnswer),
-			new(spaceAnswer), new(bucketAnswer), new(goneAnswer), new(objectAnswer), new(uploadAnswer)} {
+			new(spaceAnswer), new(bucketAnswer), new(goneAnswer), new(objectAnswer), new(uploadAnswer), new(migrationAnswer), new(fencedAnswer), new(takeAnswer)} {
 			if err := decodeAnswer(b, r); err == nil && !bytes.Equal(encodeAnswer(r, nil), b) {
 				t.Errorf("%T decodes from %x and encodes to %x", r, b, encodeAnswer(r, nil))
 			}

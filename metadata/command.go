@@ -71,6 +71,29 @@ const (
 	tagPutPart          commandTag = 47 // goneAnswer
 	tagAbortUpload      commandTag = 48 // noResult
 	tagReleaseUpload    commandTag = 49 // numberResult: the parts left
+
+	tagCreateMigration commandTag = 50 // migrationAnswer
+	tagSetMigration    commandTag = 51 // migrationAnswer
+	tagRemoveMigration commandTag = 52 // noResult
+	tagAnnounce        commandTag = 53 // migrationAnswer
+	tagCancelStep      commandTag = 54 // migrationAnswer
+	tagStep            commandTag = 55 // migrationAnswer
+	tagAckStep         commandTag = 56 // noResult
+	tagSeeDoor         commandTag = 57 // fencedAnswer
+	tagDropDoor        commandTag = 58 // noResult
+	tagTakeIntent      commandTag = 59 // takeAnswer
+	tagEndIntent       commandTag = 60 // noResult
+	tagLapseIntents    commandTag = 61 // numberResult: how many were lapsed
+	tagNoteMiss        commandTag = 62 // noResult
+	tagNoteMismatch    commandTag = 63 // noResult
+	tagTouchEntry      commandTag = 64 // noResult
+	tagPutQuarantine   commandTag = 65 // noResult
+	tagDropQuarantine  commandTag = 66 // noResult
+	tagPutException    commandTag = 67 // noResult
+	tagDropException   commandTag = 68 // noResult
+	tagNoteWalker      commandTag = 69 // noResult
+	tagNotePass        commandTag = 70 // noResult
+	tagCertify         commandTag = 71 // noResult
 )
 
 // newCommand returns an empty command of a kind, or nil if this release does
@@ -174,6 +197,43 @@ func newNameCommand(tag commandTag) command {
 		return new(abortUpload)
 	case tagReleaseUpload:
 		return new(releaseUpload)
+	}
+	return newMigrationCommand(tag)
+}
+
+// newMigrationCommand is newCommand for the tables of migrations.
+func newMigrationCommand(tag commandTag) command {
+	switch tag {
+	case tagCreateMigration:
+		return new(createMigration)
+	case tagSetMigration:
+		return new(setMigration)
+	case tagRemoveMigration:
+		return new(removeMigration)
+	case tagAnnounce, tagCancelStep, tagStep:
+		return &stepMigration{Verb: tag}
+	case tagAckStep:
+		return new(ackStep)
+	case tagSeeDoor, tagDropDoor:
+		return &seeDoor{Verb: tag}
+	case tagTakeIntent:
+		return new(takeIntent)
+	case tagEndIntent:
+		return new(endIntent)
+	case tagLapseIntents:
+		return new(lapseIntents)
+	case tagNoteMiss, tagNoteMismatch, tagPutQuarantine, tagDropQuarantine, tagDropException:
+		return &noteKey{Verb: tag}
+	case tagTouchEntry:
+		return new(touchEntry)
+	case tagPutException:
+		return new(putException)
+	case tagNoteWalker:
+		return new(noteWalker)
+	case tagNotePass:
+		return new(notePass)
+	case tagCertify:
+		return new(certify)
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ func dump(r pebble.Reader, w io.Writer) error {
 		func() error { return dumpTable(enc, uploads(r), dumpUpload) },
 		func() error { return dumpTable(enc, parts(r), dumpPart) },
 		func() error { return dumpTable(enc, credentials(r), dumpCredential) },
+		func() error { return dumpMigrations(enc, r) },
 		func() error { return dumpTable(enc, tasks(r), dumpTask) },
 		func() error { return dumpTable(enc, changes(r, &c), dumpChange) },
 		func() error { return dumpTable(enc, sessionRows(r), dumpSession) },

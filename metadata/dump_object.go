@@ -19,7 +19,8 @@ func dumpBucket(b *Bucket) any {
 		Versions     int64               `json:"versions"`
 		Uploads      int64               `json:"uploads"`
 		KeepsMarkers bool                `json:"keeps_markers"`
-	}{"buckets", b.ID, b.Namespace, b.Name, utc(b.Created), utc(b.Removed), b.Objects, b.Bytes, b.Versions, b.Uploads, b.KeepsMarkers}
+		Migrates     bool                `json:"migrates"`
+	}{"buckets", b.ID, b.Namespace, b.Name, utc(b.Created), utc(b.Removed), b.Objects, b.Bytes, b.Versions, b.Uploads, b.KeepsMarkers, b.Migrates}
 }
 
 // objectLine has the key as bytes, in base64: it need not be text.
@@ -39,11 +40,12 @@ type objectLine struct {
 	Tags       []byte           `json:"tags,omitempty"`
 	Committed  *time.Time       `json:"committed,omitempty"`
 	TrashedAt  *time.Time       `json:"trashed_at,omitempty"`
+	Source     *sourceLine      `json:"source,omitempty"`
 }
 
 func dumpObject(o *Object) any {
 	l := objectLine{"objects", o.Bucket, []byte(o.Key), o.Version, o.Put.String(), o.Origin, o.Marker, nil, o.Size, utc(o.Modified), o.ETag,
-		o.Attributes, o.Tags, utc(o.Committed), utc(o.TrashedAt)}
+		o.Attributes, o.Tags, utc(o.Committed), utc(o.TrashedAt), dumpFacts(&o.Source)}
 	if !o.Marker {
 		l.Root = &o.Root
 	}

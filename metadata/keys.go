@@ -35,9 +35,18 @@ import (
 //	            'U' bucket(8) key upload(16): open;
 //	            'e' due(8) upload(16): ended
 //	parts       'p' upload(16) number(2)                       part, release
+//	migrations  'm' 'b' bucket(8); 'm' 'c' bucket(8): counts   create, set, steps, certify; any change of its rows, notes
+//	doors       'm' 'd' door(16)                               see, drop
+//	acks        'm' 'a' bucket(8) door(16)                     acknowledge; steps
+//	intents     'm' 'i' bucket(8) key                          take, end, lapse; a commit that ends one
+//	outbox      'm' 'o' bucket(8) key;                         whatever settles a write; lapse, miss, mismatch, touch
+//	            'm' 't' bucket(8) due(8) key
+//	quarantine  'm' 'q' bucket(8) key                          put, drop
+//	exceptions  'm' 'x' bucket(8) key                          put, drop
+//	walkers     'm' 'w' bucket(8) name                         note
 //
-// The key of an object, in a key, is that of appendKeyBytes. Kept free for tables
-// to come: 'm' migrations, 'N' nodes, 'r' key ring.
+// The key of an object, in a key, is that of appendKeyBytes; in those of 'm' it is
+// as it is, at the end. Kept free for tables to come: 'N' nodes, 'r' key ring.
 const (
 	prefixBlock     = 'b'
 	prefixVolume    = 'v'
@@ -62,6 +71,8 @@ const (
 	prefixOpenUpload  = 'U'
 	prefixEndedUpload = 'e'
 	prefixPart        = 'p'
+
+	prefixMigration = 'm'
 )
 
 var (

@@ -100,8 +100,11 @@ type tx struct {
 	spaces  map[holdall.NamespaceID]*spaceRow
 	spaced  []*spaceRow // in the order of first use
 	buckets []*bucketRow
-	key     []byte // scratch
-	val     []byte // scratch
+
+	migrations []*migrationRow
+
+	key []byte // scratch
+	val []byte // scratch
 }
 
 // volumeRow is a volume as the tx has it so far.
@@ -129,7 +132,7 @@ func (t *tx) begin() {
 	t.sys = t.m.sys
 	t.now = max(t.time, toInstant(t.sys.Clock))
 	t.sys.Clock = t.now.time()
-	t.touched, t.spaced, t.buckets = t.touched[:0], t.spaced[:0], nil
+	t.touched, t.spaced, t.buckets, t.migrations = t.touched[:0], t.spaced[:0], nil, nil
 }
 
 // end lets go of what the tx holds.
@@ -174,6 +177,9 @@ func (t *tx) commit() error {
 		}
 	}
 	t.flushBuckets()
+	if err := t.flushMigrations(); err != nil {
+		return err
+	}
 	t.noteChecksum()
 	t.sys.Applied, t.sys.Term = t.index, t.term
 	if t.sys.cellChanged(&t.m.sys) {

@@ -285,6 +285,6 @@ func (d *nameDriver) tags() {
 		o = nil
 	}
 	var a objectAnswer
-	d.send(&setTags{k, tags}, &a, want)
+	d.send(&setTags{Of: k, Tags: tags}, &a, want)
 	d.sameObject("tagged", a.Object, o)
 }

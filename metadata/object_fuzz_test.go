@@ -10,7 +10,7 @@ func putID(i int) (p holdall.PutID) { p[0], p[15] = byte(i), 0xaa; return p }
 
 func exampleObject() Object {
 	return Object{Bucket: 1<<44 | 1, Key: "a\x00b/c", Version: 1<<44 | 9, Put: putID(1), Origin: OriginBackfill, Root: id(3), Size: 5000, Modified: day.time(), ETag: "e-1",
-		Attributes: []byte("attributes"), Tags: []byte("tags"), Committed: day.time(), TrashedAt: day.time()}
+		Attributes: []byte("attributes"), Tags: []byte("tags"), Committed: day.time(), TrashedAt: day.time(), Source: exampleFacts()}
 }
 
 func exampleUpload() Upload {
@@ -31,13 +31,14 @@ func nameExamples() []command {
 	const b = 1<<44 | 1
 	o, ids := exampleObject(), []holdall.BlockID{id(1), id(2), id(1)}
 	unless := Condition{Absent: true, ETag: "x", Version: 1<<44 | 3, Backfill: true}
+	how := exampleMiss()
 	commit := ObjectCommit{Bucket: b, Key: o.Key, Put: putID(1), Origin: OriginBackfill, Root: id(3), Children: ids, Size: 5, Modified: day.time(), ETag: "e",
-		Attributes: []byte{1}, Tags: []byte{2}, If: unless, Upload: putID(2)}
+		Attributes: []byte{1}, Tags: []byte{2}, If: unless, Upload: putID(2), Settle: how, Source: exampleFacts()}
 	return []command{
 		&createNamespace{"space", time.Hour, 1 << 30}, &removeNamespace{2}, &putCredential{exampleCredential()}, &removeCredential{"AK"},
 		&createBucket{1, "bucket"}, &setBucket{b, true}, &removeBucket{1, "bucket"}, &commitNode{1, id(3), ids}, &releaseNode{1, id(3), ids},
-		&commitObject{commit}, &deleteObject{ObjectDelete{Bucket: b, Key: "k", Put: putID(3), If: Condition{Present: true}, Origin: OriginBackfill, Always: true}},
-		&undeleteObject{b, "k"}, &setTags{o.name(), []byte("t")}, &purgeObjects{[]ObjectKey{o.name(), {b, "k", 1}}},
+		&commitObject{commit}, &deleteObject{ObjectDelete{Bucket: b, Key: "k", Put: putID(3), If: Condition{Present: true}, Origin: OriginBackfill, Always: true, Settle: how}},
+		&undeleteObject{b, "k"}, &setTags{o.name(), []byte("t"), how}, &purgeObjects{[]ObjectKey{o.name(), {b, "k", 1}}},
 		&createUpload{Upload{ID: putID(2), Bucket: b, Key: "k", Attributes: []byte{1}, Tags: []byte{2}}}, &putPart{putID(2), examplePart()},
 		&abortUpload{putID(2)}, &releaseUpload{putID(2), 1000}, &replayChanges{nameChanges()},
 	}
@@ -72,7 +73,7 @@ func (c *Change) appendFields(dst []byte, fields uint64) []byte {
 
 func nameAnswers() []result {
 	return []result{
-		&spaceAnswer{Namespace{ID: 2, Name: "space", Quota: 5, Leaving: 1}}, &bucketAnswer{Bucket{ID: 1<<44 | 1, Namespace: 1, Name: "bucket", Uploads: 2, KeepsMarkers: true}},
+		&spaceAnswer{Namespace{ID: 2, Name: "space", Quota: 5, Leaving: 1}}, &bucketAnswer{Bucket{ID: 1<<44 | 1, Namespace: 1, Name: "bucket", Uploads: 2, KeepsMarkers: true, Migrates: true}},
 		&goneAnswer{[]holdall.BlockID{id(1)}}, &objectAnswer{Found: true, Object: exampleObject()}, &objectAnswer{Gone: []holdall.BlockID{id(1)}}, &uploadAnswer{exampleUpload()},
 	}
 }

@@ -92,6 +92,8 @@ func namesOf(k ChangeKind) (fields uint64, ok bool) {
 		return hasPut | hasNumber, true
 	case ChangeAbort, ChangeUploadGone:
 		return hasPut, true
+	case ChangeMigration:
+		return hasBucket | hasKey | hasNumber | hasData, true
 	}
 	return 0, false
 }

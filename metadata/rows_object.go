@@ -28,12 +28,19 @@ const (
 	maxNote      = 512
 )
 
-const bucketKeepsMarkers = 1 << 0
+// Flags of a bucket's value.
+const (
+	bucketKeepsMarkers = 1 << 0
+	bucketMigrates     = 1 << 1
+)
 
 func appendBucket(dst []byte, b *Bucket) []byte {
 	var flags byte
 	if b.KeepsMarkers {
 		flags |= bucketKeepsMarkers
+	}
+	if b.Migrates {
+		flags |= bucketMigrates
 	}
 	dst = putText(putUvarint(append(dst, rowVersion, flags), uint64(b.Namespace)), b.Name)
 	dst = putTime(putTime(dst, b.Created), b.Removed)
@@ -47,10 +54,10 @@ func appendBucket(dst []byte, b *Bucket) []byte {
 func (d *decoder) bucket(b *Bucket) {
 	d.version()
 	flags := d.byte()
-	if flags&^bucketKeepsMarkers != 0 {
+	if flags&^(bucketKeepsMarkers|bucketMigrates) != 0 {
 		d.fail(fmt.Errorf("bucket flags %#x", flags))
 	}
-	b.KeepsMarkers = flags&bucketKeepsMarkers != 0
+	b.KeepsMarkers, b.Migrates = flags&bucketKeepsMarkers != 0, flags&bucketMigrates != 0
 	b.Namespace, b.Name = d.namespace(), d.text(maxLabel)
 	b.Created, b.Removed = d.time(), d.time()
 	for _, n := range [...]*int64{&b.Objects, &b.Bytes, &b.Versions, &b.Uploads} {
@@ -63,6 +70,7 @@ const (
 	objectMarker   = 1 << 0 // it ends after the times
 	objectTrashed  = 1 << 1 // since when follows
 	objectBackfill = 1 << 2
+	objectSource   = 1 << 3 // what the source of a migration says follows
 )
 
 // appendObject appends the value of o: all but what its key says.
@@ -76,6 +84,10 @@ func appendObject(dst []byte, o *Object) []byte {
 		dst[at] |= objectTrashed
 		dst = putTime(dst, o.TrashedAt)
 	}
+	if o.Source != (SourceFacts{}) {
+		dst[at] |= objectSource
+		dst = putTime(putText(putText(dst, o.Source.ETag), o.Source.Version), o.Source.Modified)
+	}
 	if o.Marker {
 		dst[at] |= objectMarker
 		return dst
@@ -88,7 +100,7 @@ func appendObject(dst []byte, o *Object) []byte {
 func (d *decoder) object(o *Object) {
 	d.version()
 	flags := d.byte()
-	if flags&^(objectMarker|objectTrashed|objectBackfill) != 0 {
+	if flags&^(objectMarker|objectTrashed|objectBackfill|objectSource) != 0 {
 		d.fail(fmt.Errorf("object flags %#x", flags))
 	}
 	o.Put, o.Committed = d.putID(), d.time()
@@ -99,6 +111,9 @@ func (d *decoder) object(o *Object) {
 		at := d.instant()
 		o.TrashedAt = at.time()
 		d.notZero(uint64(at))
+	}
+	if o.Source = (SourceFacts{}); flags&objectSource != 0 {
+		d.sourceFacts(&o.Source)
 	}
 	if o.Marker = flags&objectMarker != 0; o.Marker {
 		return

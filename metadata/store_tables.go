@@ -14,7 +14,8 @@ const (
 )
 
 // tableCache keeps decoded rows of the volumes and disks tables, because every
-// get resolves its volume's members. Apply takes out what it changes. A row is
+// get resolves its volume's members, and of the migrations, because every call of
+// a bucket asks for its. Apply takes out what it changes. A row is
 // put in only if nothing was taken out of its shard since it was read, so a row
 // found here is never older than the state.
 type tableCache struct {
@@ -23,6 +24,9 @@ type tableCache struct {
 	mu         sync.RWMutex // guards all below
 	disks      []Disk       // nil: not known
 	diskChange uint64       // counts what was taken out
+
+	moving     map[holdall.BucketID]Migration // without evidence and counts; nil: not known
+	moveChange uint64                         // counts what was taken out
 }
 
 type volumeShard struct {
@@ -93,6 +97,33 @@ func (c *tableCache) applied(volumes []holdall.VolumeID, entry []byte) {
 		c.disks = nil
 		c.diskChange++
 		c.mu.Unlock()
+	case tagCreateMigration, tagSetMigration, tagRemoveMigration, tagAnnounce, tagCancelStep, tagStep, tagCertify, tagRemoveBucket, tagReplayChanges:
+		c.mu.Lock()
+		c.moving = nil
+		c.moveChange++
+		c.mu.Unlock()
+	}
+}
+
+// migration returns the migration of a bucket and whether it has one, if known is
+// true; else a number that putMigrations wants.
+func (c *tableCache) migration(b holdall.BucketID) (m Migration, ok, known bool, changes uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	m, ok = c.moving[b]
+	return m, ok, c.moving != nil, c.moveChange
+}
+
+// putMigrations keeps a table that was read after migration returned changes.
+func (c *tableCache) putMigrations(rows []Migration, changes uint64) {
+	all := make(map[holdall.BucketID]Migration, len(rows))
+	for _, m := range rows {
+		all[m.Bucket] = m
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moveChange == changes {
+		c.moving = all
 	}
 }
 
@@ -107,6 +138,7 @@ func (c *tableCache) clear() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.disks = nil
+	c.disks, c.moving = nil, nil
 	c.diskChange++
+	c.moveChange++
 }

@@ -178,5 +178,7 @@ const (
 	ChangePartsGone     ChangeKind = 23 // the parts up to Number of the ended upload Put were dropped
 	ChangeUploadGone    ChangeKind = 24 // the row of upload Put was removed
 
-	lastChange = ChangeUploadGone
+	ChangeMigration ChangeKind = 25 // Data is a row of Bucket's migration, or none any more: Number 1 its own, 2 the outbox entry of Key, 3 its exception
+
+	lastChange = ChangeMigration
 )

@@ -133,7 +133,7 @@ func (r *journalReader) next(c *metadata.Change, first bool) string {
 		return "fewer changes than counted"
 	}
 	c.Kind = metadata.ChangeKind(r.rest[0])
-	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangeUploadGone {
+	if c.Kind < metadata.ChangeStripe || c.Kind > metadata.ChangeMigration {
 		return fmt.Sprintf("unknown kind %d", c.Kind)
 	}
 	r.rest = r.rest[1:]

@@ -50,7 +50,7 @@ func randomChanges(r *rand.Rand, n int) []metadata.Change {
 	list := make([]metadata.Change, n)
 	seq, at := r.Uint64()>>1, time.Unix(1.7e9, r.Int64N(1e9)).UTC()
 	for i := range list {
-		c := metadata.Change{Seq: seq, Time: at, Kind: metadata.ChangeKind(1 + r.IntN(int(metadata.ChangeUploadGone)))}
+		c := metadata.Change{Seq: seq, Time: at, Kind: metadata.ChangeKind(1 + r.IntN(int(metadata.ChangeMigration)))}
 		if ofName(c.Kind) {
 			randomNames(r, &c)
 		} else if ofVolume(c.Kind) {
