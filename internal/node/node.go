@@ -194,7 +194,7 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 	}
 	n.objects, err = object.New(object.Config{
 		Buckets: n.store, Names: n.store, Commits: n.store, Uploads: n.store, Parts: n.store, Blocks: n.gateway,
-		Logger: n.log, Registerer: n.registry,
+		Window: min(2*n.scheme.K(), object.MaxWindow), Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err
