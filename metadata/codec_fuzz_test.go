@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/holdall/holdall"
 )
 
@@ -79,7 +80,7 @@ func FuzzApply(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	for _, b := range script(f, 3, 100) {
+	for _, b := range append(script(f, 3, 100), nameScript(f, 3, 100)...) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -109,6 +110,13 @@ func fuzzedCell(t testing.TB) *rig {
 	r.put(&v, id(1), id(2))
 	r.delete(id(2))
 	r.session()
+	b := bucketAnswer{}
+	r.put(&v, id(3), id(4))
+	r.ok(&createBucket{1, "bucket"}, &b)
+	r.ok(&commitObject{ObjectCommit{Bucket: b.Bucket.ID, Key: "k", Put: putID(9), Root: id(3), Children: []holdall.BlockID{id(1), id(1)}}}, new(objectAnswer))
+	r.ok(&createUpload{Upload{ID: putID(2), Bucket: b.Bucket.ID, Key: "k"}}, new(uploadAnswer))
+	r.ok(&putPart{putID(2), Part{Number: 1, Block: id(4)}}, new(goneAnswer))
+	r.ok(&createNamespace{"space", time.Hour, 0}, new(spaceAnswer))
 	r.ok(&raiseCell{Above: 5, Reason: "fuzz"}, new(numberResult))
 	return r
 }
@@ -120,11 +128,17 @@ func FuzzRows(f *testing.F) {
 	for i, entry := range script(f, 5, 150) {
 		r.applyEntry(uint64(i+1), entry)
 	}
-	for kv, err := range rows(r.db, nil, []byte{0xff}) {
-		if err != nil {
-			f.Fatal(err)
+	names := newRig(f)
+	for i, entry := range nameScript(f, 5, 150) {
+		names.applyEntry(uint64(i+1), entry)
+	}
+	for _, db := range []*pebble.DB{r.db, names.db} {
+		for kv, err := range rows(db, nil, []byte{0xff}) {
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(kv.key, kv.value)
 		}
-		f.Add(kv.key, kv.value)
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		for table, c := range rowCodecs() {
