@@ -60,8 +60,7 @@ func (f *Front) answerOf(what string, err error, a about) error {
 	case errors.Is(err, object.ErrNoUpload):
 		return s3err.GetNoSuchUploadErr(a.upload)
 	case isTimeout(err) && !errors.Is(err, context.DeadlineExceeded):
-		return s3err.APIError{Code: "RequestTimeout", HTTPStatusCode: http.StatusBadRequest,
-			Description: "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed."}
+		return errTimeout()
 	}
 	for _, e := range apiErrors {
 		if errors.Is(err, e.err) {
@@ -79,4 +78,10 @@ func (f *Front) answerOf(what string, err error, a about) error {
 	}
 	f.report(what, fmt.Errorf("bucket %s, key %q: %w", a.bucket, a.key, err))
 	return s3err.GetAPIError(s3err.ErrInternalError)
+}
+
+// errTimeout is S3's answer to a client that stopped sending.
+func errTimeout() s3err.APIError {
+	return s3err.APIError{Code: "RequestTimeout", HTTPStatusCode: http.StatusBadRequest,
+		Description: "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed."}
 }

@@ -170,6 +170,7 @@ func (f *Front) configure(s *fasthttp.Server) {
 	s.ReadTimeout = f.cfg.Header // of the header alone: HeaderReceived changes it
 	s.IdleTimeout = f.cfg.Idle
 	s.CloseOnShutdown = true
+	s.ErrorHandler = f.refuseHeader
 	s.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 		return fasthttp.RequestConfig{ReadTimeout: bodyTimeout}
 	}

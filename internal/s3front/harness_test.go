@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ type cell struct {
 	dir  string
 	log  *lines
 	node *node.Node
-	addr string
+	addr string // of S3
+	http string // of the console
 
 	access string
 	secret s3front.Secret
@@ -68,7 +70,7 @@ func start(t testing.TB) *cell {
 
 func (c *cell) up() {
 	c.t.Helper()
-	flags := map[string][]string{"data": {c.dir}, "listen": {"127.0.0.1:0"}, "http": {"off"}, "s3": {"127.0.0.1:0"}, "memory": {"512MiB"},
+	flags := map[string][]string{"data": {c.dir}, "listen": {"127.0.0.1:0"}, "http": {"127.0.0.1:0"}, "s3": {"127.0.0.1:0"}, "memory": {"512MiB"},
 		"zone-size": {"16MiB"}, "scheme": {"rs-2-1"}, "disk": {filepath.Join(c.dir, "d0"), filepath.Join(c.dir, "d1"), filepath.Join(c.dir, "d2")}}
 	cfg, err := config.Load(config.Sources{Flags: flags})
 	if err != nil {
@@ -81,6 +83,9 @@ func (c *cell) up() {
 	for word := range strings.FieldsSeq(c.node.ReadyLine()) {
 		if addr, ok := strings.CutPrefix(word, "s3="); ok {
 			c.addr = addr
+		}
+		if addr, ok := strings.CutPrefix(word, "http="); ok {
+			c.http = addr
 		}
 	}
 	if c.addr == "" {
@@ -229,4 +234,35 @@ func (c *cell) namespace(name string) holdall.NamespaceID {
 		c.t.Fatal(err)
 	}
 	return row.ID
+}
+
+// metric returns a metric's value, as /metrics shows it.
+func (c *cell) metric(name string) string {
+	c.t.Helper()
+	out, err := http.Get("http://" + c.http + "/metrics")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(c.read(out.Body))) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// eventually waits for something to hold.
+func (c *cell) eventually(what string, holds func() bool) {
+	c.t.Helper()
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			c.t.Fatalf("%s: not within 20 s", what)
+		}
+	}
 }

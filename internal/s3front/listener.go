@@ -63,14 +63,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Close stops accepting, and closes the connections that never sent anything.
-// Others are the server's to close.
+// Close stops accepting, and closes the connections on which no request is in
+// work. Others are the server's to close.
 func (l *listener) Close() error {
 	l.endOne.Do(func() {
 		close(l.end)
 		l.closed.Store(true)
 		for _, c := range l.open() {
-			if !c.used.Load() {
+			if !c.working.Load() {
 				c.Conn.Close()
 			}
 		}
@@ -113,10 +113,21 @@ type conn struct {
 	until    atomic.Int64 // the server's own deadline for reads, Unix nanoseconds; 0 = none
 	ended    atomic.Bool  // the client has closed its side, or broke off
 	closing  atomic.Bool
+
+	working  atomic.Bool // a request is in work, or its answer is being sent
+	answered atomic.Bool // it has returned: the next read is for the next request
 }
+
+// begin and end mark the work on a request.
+func (c *conn) begin() { c.answered.Store(false); c.working.Store(true) }
+
+func (c *conn) end() { c.answered.Store(true) }
 
 // Read reads within limits.stall and the deadline that the server has set.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.answered.Load() {
+		c.working.Store(false)
+	}
 	deadline := time.Now().Add(c.listener.limits.stall)
 	if until := c.until.Load(); until != 0 && until < deadline.UnixNano() {
 		deadline = time.Unix(0, until)

@@ -1,6 +1,7 @@
 package s3front
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net/url"
@@ -24,6 +25,10 @@ const maxDocument = 4 << 20
 func (f *Front) watch(ctx fiber.Ctx) error {
 	f.metrics.inWork.Inc()
 	defer f.metrics.inWork.Dec()
+	if c, ok := ctx.RequestCtx().Conn().(*conn); ok {
+		c.begin()
+		defer c.end()
+	}
 	begun := time.Now()
 	err := f.refuse(ctx)
 	if err == nil {
@@ -43,6 +48,22 @@ func (f *Front) watch(ctx fiber.Ctx) error {
 		return done.err
 	}
 	return err
+}
+
+// refuseHeader answers what is no request, or none that was read to its header's
+// end: versitygw would write a line to stderr for each.
+func (f *Front) refuseHeader(ctx *fasthttp.RequestCtx, err error) {
+	known := s3err.S3Error(s3err.GetAPIError(s3err.ErrCannotParseHTTPRequest))
+	if small := (*fasthttp.ErrSmallBuffer)(nil); errors.As(err, &small) {
+		known = s3err.GetRequestHeaderSectionTooLargeErr(maxHeader)
+	} else if isTimeout(err) {
+		known = errTimeout()
+	}
+	f.metrics.requests.WithLabelValues("refused", known.BaseError().Code).Inc()
+	ctx.Response.Reset()
+	ctx.SetStatusCode(known.StatusCode())
+	ctx.SetContentType(fiber.MIMEApplicationXML)
+	ctx.SetBody(known.XMLBody("", ""))
 }
 
 // answered is a refusal whose answer is written; what remains is how writing it
