@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/holdall/holdall/internal/config"
 	"github.com/holdall/holdall/migration/assess"
 	"github.com/holdall/holdall/migration/catalogue"
+	"github.com/holdall/holdall/migration/pace"
 	"github.com/holdall/holdall/migration/source"
 )
 
@@ -25,7 +27,7 @@ type assessment struct {
 
 	inventory, schema         string
 	catalogue, report, prices string
-	bandwidth                 string
+	bandwidth, requests       string
 	walkers                   int
 	versions, dryRun          bool
 
@@ -65,6 +67,7 @@ func (c *cli) migrateAssess() *cobra.Command {
 	flags.StringVar(&a.report, "report", "", "HTML file to write (default BUCKET.html)")
 	flags.StringVar(&a.prices, "prices", "", "price sheet (default the built-in one: holdall migrate prices)")
 	flags.StringVar(&a.bandwidth, "bandwidth", "", "bytes a second that the copy would have, as 1.25GB (default: times at some usual ones)")
+	flags.StringVar(&a.requests, "requests", "none", "requests a second at most, as 200, or by hour: 08-18=50,else=none")
 	flags.IntVar(&a.walkers, "walkers", 0, "listings at once, at most 64 (default 32)")
 	flags.BoolVar(&a.versions, "versions", true, "list old versions and delete markers where the bucket keeps them")
 	flags.BoolVar(&a.dryRun, "dry-run", false, "say what would be done; write nothing")
@@ -84,6 +87,11 @@ func (a *assessment) prepare() (err error) {
 			return fmt.Errorf("--bandwidth %q: want bytes a second, as in 1.25GB: %w", a.bandwidth, holdall.ErrInvalid)
 		}
 	}
+	limits := pace.NoLimits()
+	if limits.Requests, err = pace.ParseSchedule(a.requests, parseCount); err != nil {
+		return fmt.Errorf("--requests: %w", err)
+	}
+	a.cfg.Budget = pace.NewBudget(limits, pace.Prices{}, pace.Spent{})
 	if a.walkers < 0 {
 		return fmt.Errorf("--walkers %d: want 1 to 64: %w", a.walkers, holdall.ErrInvalid)
 	}
@@ -98,6 +106,8 @@ func (a *assessment) prepare() (err error) {
 	a.catalogue, a.report = or(a.catalogue, a.cfg.Bucket+".sqlite"), or(a.report, a.cfg.Bucket+".html")
 	return nil
 }
+
+func parseCount(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
 
 // assessFacts is what `migrate assess` prints.
 type assessFacts struct {
@@ -219,6 +229,6 @@ func (a *assessment) print(w io.Writer, s *assess.Summary) {
 	facts(w, "objects", fmt.Sprintf("%s of %s, mean %s, largest %s", count(s.Current.Objects), bytesText(s.Current.Bytes), bytesText(s.Mean), bytesText(s.Largest)),
 		"old versions", old, "unfinished", uploads, "odd keys", traps,
 		"S3 a month", money(s.Cost.S3Total), "moving it out", money(s.Cost.MoveTotal),
-		"on Holdall", fmt.Sprintf("%s of disk, %.2f for a byte, %s", bytesText(s.Footprint.Disk), s.Footprint.Overhead, s.Footprint.Scheme),
+		"on Holdall", fmt.Sprintf("%s of disk, %s", bytesText(s.Footprint.Disk), s.Footprint.Scheme),
 		"even", even, "prices", s.Cost.Where+", as of "+s.Cost.AsOf, "catalogue", a.catalogue, "report", a.report)
 }

@@ -106,7 +106,7 @@ func TestFillOverFaultsAndKills(t *testing.T) {
 	if err != nil || s.Current != want || s.Versioning != never || s.Finished.IsZero() {
 		t.Errorf("after %d runs %+v (versioning %q), want %+v: %v", runs, s.Current, s.Versioning, want, err)
 	}
-	if n := proxy.Counts(); len(n) < 8 {
+	if n := proxy.Counts(); len(n) < 6 {
 		t.Errorf("injected %v", n)
 	}
 }

@@ -12,12 +12,11 @@ import (
 	"github.com/holdall/holdall/migration/pace"
 )
 
-// Check asks whether the bucket is there and may be read.
+// Check asks whether the bucket is there and may be listed. It does not ask for
+// its head: an answer to that has no body that says why not.
 func (s *Source) Check(ctx context.Context) error {
-	return s.do(ctx, call{op: "HeadBucket", class: pace.Read}, func(ctx context.Context) error {
-		_, err := s.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.cfg.Bucket})
-		return err
-	})
+	_, err := s.List(ctx, ListRequest{Most: 1})
+	return err
 }
 
 // Versioning says whether the bucket keeps versions: "Enabled", "Suspended" (it

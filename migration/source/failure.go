@@ -102,16 +102,20 @@ func status(err error) int {
 	return 0
 }
 
-// deniedRetries is for permissions that have just been changed: they spread over
-// S3 in seconds.
-const deniedRetries = 2
+// What is refused is tried again a few times: permissions that have just been
+// changed spread over S3 in seconds, and expired credentials may have been renewed
+// where they come from.
+const (
+	deniedRetries  = 2
+	expiredRetries = 4
+)
 
 // sort sets kind, outcome and retries by what the server answered. A 404 is
 // believed at once; a 403 stays a 403.
 func (f *Failure) sort() {
 	switch f.Code {
 	case "ExpiredToken", "TokenRefreshRequired", "InvalidToken", "ExpiredTokenException":
-		f.Kind, f.retries, f.expired = ErrDenied, many, true
+		f.Kind, f.retries, f.expired = ErrDenied, expiredRetries, true
 		return
 	case "InvalidObjectState":
 		f.Kind, f.outcome = ErrArchived, pace.Done
@@ -130,6 +134,10 @@ func (f *Failure) sort() {
 		f.Kind, f.retries, f.outcome = ErrDenied, deniedRetries, pace.Done
 	case f.Status == http.StatusPreconditionFailed || f.Status == http.StatusConflict:
 		f.Kind, f.outcome = holdall.ErrCondition, pace.Done
+	case f.Status == http.StatusBadRequest && strings.HasPrefix(f.Op, "Head"):
+		// The answer to a HEAD has no body; this is how an expired token looks.
+		f.Kind, f.retries, f.expired = ErrDenied, expiredRetries, true
+		f.Message = "refused without a reason, as an answer to a HEAD is; often the credentials have expired"
 	case f.Status == http.StatusServiceUnavailable || f.Status == http.StatusTooManyRequests:
 		f.Kind, f.retries, f.outcome = holdall.ErrUnavailable, many, pace.Throttled
 	case f.Status >= http.StatusInternalServerError || f.Status == 0:
