@@ -81,6 +81,7 @@ func audit(t testing.TB, r pebble.Reader) {
 	}
 	auditTrash(t, r, waits)
 	auditNames(t, r)
+	auditMigrations(t, r)
 	auditCounts(t, r, byVolume, bySpace, all)
 }
 
