@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -197,6 +198,38 @@ func TestIdleBodyHoldsNoMemory(t *testing.T) {
 		t.Error(err)
 	}
 	r.same("slow", b)
+}
+
+// A body that comes slowly is cut into smaller blocks, so that it holds little
+// memory for little time; one that comes faster again, into larger ones.
+func TestSlowBodyHoldsLittleMemory(t *testing.T) {
+	r := newRig(t, sim.Config{}, nil)
+	r.Cut(10, 100_000, 1000)
+	b := r.bytes(700_000)
+	var body []io.Reader
+	for i := 0; i < 100_000; i += 5000 {
+		body = append(body, bytes.NewReader(b[i:][:5000]), call(func() { r.cell.Advance(2 * time.Second) }))
+	}
+	body = append(body, bytes.NewReader(b[100_000:]))
+	o, err := r.Put(t.Context(), object.PutRequest{Place: at("k"), Body: io.MultiReader(body...), Size: int64(len(b))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.same("k", b)
+	ids, err := r.Children(t.Context(), ns, o.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sizes []uint32
+	for _, row := range r.rows(ids...) {
+		sizes = append(sizes, row.Location.Length)
+	}
+	if most := slices.Max(sizes[:4]); most > 20_000 {
+		t.Errorf("slow blocks of up to %d bytes: %v", most, sizes)
+	}
+	if slices.Max(sizes) != 100_000 || len(sizes) > 25 {
+		t.Errorf("blocks of %v", sizes)
+	}
 }
 
 // meddler makes calls fail between objects and the cell.

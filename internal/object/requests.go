@@ -26,7 +26,7 @@ type PutRequest struct {
 
 	Attributes manifest.Attributes
 	Tags       []manifest.Tag
-	ETag       string    // "" = made of the blocks' ids
+	ETag       string    // "" = made of the blocks' ids, which depend on how fast Body came
 	Modified   time.Time // zero = now
 	Origin     metadata.Origin
 	If         metadata.Condition // checked before the body is read, and at the commit

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ type writer struct {
 	ns   holdall.NamespaceID
 	tree *tree
 	fly  []*flying // blocks on their way, in the order of the object's bytes
+	size int64     // bytes of the next block, if there are as many
 }
 
 // flying is a block on its way. id and err are valid once done is closed.
@@ -30,7 +32,7 @@ type flying struct {
 }
 
 func (s *Objects) newWriter(ns holdall.NamespaceID) *writer {
-	w := &writer{s: s, ns: ns}
+	w := &writer{s: s, ns: ns, size: s.cut.block}
 	w.tree = newTree(w, s.cut.entries, s.cfg.Now)
 	return w
 }
@@ -63,16 +65,58 @@ func (w *writer) stream(ctx context.Context, src *source) (err error) {
 	}
 }
 
+// A block is in memory from its first byte on, so one that comes slowly is cut
+// short, and the next ones are asked for as large as will come in that time: a few
+// dozen clients on slow lines would hold all of the memory for puts otherwise. A
+// body that comes faster again gets larger blocks again.
+const (
+	slowBlock = 5 * time.Second // what a block may take to come
+	leastSize = 8 << 10         // bytes of a block that is asked for
+)
+
+// pace reads from a source for a while, and for one byte at least.
+type pace struct {
+	src   *source
+	now   func() time.Time
+	until time.Time
+	some  bool // a byte came
+	ended bool // because of the time
+}
+
+// Read reads on until the time is over.
+func (p *pace) Read(b []byte) (int, error) {
+	if p.some && p.now().After(p.until) {
+		p.ended = true
+		return 0, io.EOF
+	}
+	n, err := p.src.Read(b)
+	p.some = p.some || n > 0
+	return n, err
+}
+
+// nextSize is how large the next block is to be, by what came of the last one.
+func (w *writer) nextSize(came int64, took time.Duration, cutShort bool) int64 {
+	switch {
+	case cutShort:
+		return min(max(2*came, leastSize), w.s.cut.block)
+	case took < slowBlock/4:
+		return min(2*w.size, w.s.cut.block)
+	}
+	return w.size
+}
+
 // launch receives one block and sends it on its way.
 func (w *writer) launch(ctx context.Context, src *source) error {
-	size := src.left(w.s.cut.block)
+	size := src.left(w.size)
 	a, err := w.s.cfg.Blocks.AdmitWait(ctx, size)
 	if err != nil {
 		return err
 	}
 	in, err := a.Receive(w.ns, int(size))
+	began := w.s.cfg.Now()
+	p := &pace{src: src, now: w.s.cfg.Now, until: began.Add(slowBlock)}
 	if err == nil {
-		_, err = in.ReadFrom(src)
+		_, err = in.ReadFrom(p)
 	}
 	if err != nil {
 		if in != nil {
@@ -82,6 +126,7 @@ func (w *writer) launch(ctx context.Context, src *source) error {
 		return err
 	}
 	in.Trim()
+	w.size = w.nextSize(int64(in.Size()), w.s.cfg.Now().Sub(began), p.ended)
 	f := &flying{done: make(chan struct{}), size: int64(in.Size())}
 	w.fly = append(w.fly, f)
 	go func() {
