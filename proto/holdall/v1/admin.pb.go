@@ -16,6 +16,7 @@ package holdallv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1704,6 +1705,958 @@ func (*ReleaseMetadataResponse) Descriptor() ([]byte, []int) {
 	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
+type Namespace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Id            uint32                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Retention     *durationpb.Duration   `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"` // how long what was deleted stays in trash
+	Quota         uint64                 `protobuf:"varint,4,opt,name=quota,proto3" json:"quota,omitempty"`        // bytes that it may use; 0: any
+	Blocks        uint64                 `protobuf:"varint,5,opt,name=blocks,proto3" json:"blocks,omitempty"`      // live
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`        // of those: what it uses
+	Buckets       uint64                 `protobuf:"varint,7,opt,name=buckets,proto3" json:"buckets,omitempty"`
+	Credentials   uint64                 `protobuf:"varint,8,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Namespace) Reset() {
+	*x = Namespace{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Namespace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Namespace) ProtoMessage() {}
+
+func (x *Namespace) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Namespace.ProtoReflect.Descriptor instead.
+func (*Namespace) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Namespace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Namespace) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Namespace) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *Namespace) GetQuota() uint64 {
+	if x != nil {
+		return x.Quota
+	}
+	return 0
+}
+
+func (x *Namespace) GetBlocks() uint64 {
+	if x != nil {
+		return x.Blocks
+	}
+	return 0
+}
+
+func (x *Namespace) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Namespace) GetBuckets() uint64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return 0
+}
+
+func (x *Namespace) GetCredentials() uint64 {
+	if x != nil {
+		return x.Credentials
+	}
+	return 0
+}
+
+type CreateNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`           // by the rules for buckets' names
+	Retention     *durationpb.Duration   `protobuf:"bytes,2,opt,name=retention,proto3" json:"retention,omitempty"` // 0 to 100 years; absent: the cell's default
+	Quota         uint64                 `protobuf:"varint,3,opt,name=quota,proto3" json:"quota,omitempty"`        // bytes; 0: any
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceRequest) Reset() {
+	*x = CreateNamespaceRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceRequest) ProtoMessage() {}
+
+func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CreateNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateNamespaceRequest) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *CreateNamespaceRequest) GetQuota() uint64 {
+	if x != nil {
+		return x.Quota
+	}
+	return 0
+}
+
+type CreateNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNamespaceResponse) Reset() {
+	*x = CreateNamespaceResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNamespaceResponse) ProtoMessage() {}
+
+func (x *CreateNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*CreateNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CreateNamespaceResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+type ListNamespacesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         string                 `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`  // only names above this
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"` // at most this many; 0 or more than 1,000: 1,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesRequest) Reset() {
+	*x = ListNamespacesRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesRequest) ProtoMessage() {}
+
+func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
+func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ListNamespacesRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListNamespacesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListNamespacesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespaces    []*Namespace           `protobuf:"bytes,1,rep,name=namespaces,proto3" json:"namespaces,omitempty"` // by name
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`            // ask again after the last name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNamespacesResponse) Reset() {
+	*x = ListNamespacesResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNamespacesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNamespacesResponse) ProtoMessage() {}
+
+func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
+func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListNamespacesResponse) GetNamespaces() []*Namespace {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *ListNamespacesResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type ShowNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowNamespaceRequest) Reset() {
+	*x = ShowNamespaceRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowNamespaceRequest) ProtoMessage() {}
+
+func (x *ShowNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*ShowNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ShowNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ShowNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShowNamespaceResponse) Reset() {
+	*x = ShowNamespaceResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShowNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShowNamespaceResponse) ProtoMessage() {}
+
+func (x *ShowNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShowNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*ShowNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ShowNamespaceResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+type SetNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Retention     *durationpb.Duration   `protobuf:"bytes,2,opt,name=retention,proto3" json:"retention,omitempty"` // 0 to 100 years; absent: as it is
+	Quota         *uint64                `protobuf:"varint,3,opt,name=quota,proto3,oneof" json:"quota,omitempty"`  // bytes; 0: any; absent: as it is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNamespaceRequest) Reset() {
+	*x = SetNamespaceRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNamespaceRequest) ProtoMessage() {}
+
+func (x *SetNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*SetNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetNamespaceRequest) GetRetention() *durationpb.Duration {
+	if x != nil {
+		return x.Retention
+	}
+	return nil
+}
+
+func (x *SetNamespaceRequest) GetQuota() uint64 {
+	if x != nil && x.Quota != nil {
+		return *x.Quota
+	}
+	return 0
+}
+
+type SetNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     *Namespace             `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNamespaceResponse) Reset() {
+	*x = SetNamespaceResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNamespaceResponse) ProtoMessage() {}
+
+func (x *SetNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*SetNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SetNamespaceResponse) GetNamespace() *Namespace {
+	if x != nil {
+		return x.Namespace
+	}
+	return nil
+}
+
+type RemoveNamespaceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNamespaceRequest) Reset() {
+	*x = RemoveNamespaceRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNamespaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNamespaceRequest) ProtoMessage() {}
+
+func (x *RemoveNamespaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNamespaceRequest.ProtoReflect.Descriptor instead.
+func (*RemoveNamespaceRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RemoveNamespaceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RemoveNamespaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNamespaceResponse) Reset() {
+	*x = RemoveNamespaceResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNamespaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNamespaceResponse) ProtoMessage() {}
+
+func (x *RemoveNamespaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNamespaceResponse.ProtoReflect.Descriptor instead.
+func (*RemoveNamespaceResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+type Credential struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccessKey     string                 `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created,proto3" json:"created,omitempty"`
+	Note          string                 `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"` // for people
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credential) Reset() {
+	*x = Credential{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credential) ProtoMessage() {}
+
+func (x *Credential) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credential.ProtoReflect.Descriptor instead.
+func (*Credential) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Credential) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
+func (x *Credential) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Credential) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Credential) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+type CreateCredentialRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // empty: "default"
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`           // at most 256 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCredentialRequest) Reset() {
+	*x = CreateCredentialRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCredentialRequest) ProtoMessage() {}
+
+func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCredentialRequest.ProtoReflect.Descriptor instead.
+func (*CreateCredentialRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *CreateCredentialRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *CreateCredentialRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+type CreateCredentialResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credential    *Credential            `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	Secret        string                 `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"` // said once: nothing tells it again
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCredentialResponse) Reset() {
+	*x = CreateCredentialResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCredentialResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCredentialResponse) ProtoMessage() {}
+
+func (x *CreateCredentialResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCredentialResponse.ProtoReflect.Descriptor instead.
+func (*CreateCredentialResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *CreateCredentialResponse) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+func (x *CreateCredentialResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+type ListCredentialsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // empty: "default"
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`         // only access keys above this
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`        // at most this many; 0 or more than 1,000: 1,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialsRequest) Reset() {
+	*x = ListCredentialsRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialsRequest) ProtoMessage() {}
+
+func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*ListCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListCredentialsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ListCredentialsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListCredentialsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListCredentialsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credentials   []*Credential          `protobuf:"bytes,1,rep,name=credentials,proto3" json:"credentials,omitempty"` // by access key
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`              // ask again after the last access key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCredentialsResponse) Reset() {
+	*x = ListCredentialsResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCredentialsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCredentialsResponse) ProtoMessage() {}
+
+func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCredentialsResponse.ProtoReflect.Descriptor instead.
+func (*ListCredentialsResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListCredentialsResponse) GetCredentials() []*Credential {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *ListCredentialsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type RemoveCredentialRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // empty: "default"; the access key's, else NOT_FOUND
+	AccessKey     string                 `protobuf:"bytes,2,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCredentialRequest) Reset() {
+	*x = RemoveCredentialRequest{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCredentialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCredentialRequest) ProtoMessage() {}
+
+func (x *RemoveCredentialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCredentialRequest.ProtoReflect.Descriptor instead.
+func (*RemoveCredentialRequest) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RemoveCredentialRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *RemoveCredentialRequest) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
+type RemoveCredentialResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCredentialResponse) Reset() {
+	*x = RemoveCredentialResponse{}
+	mi := &file_holdall_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCredentialResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCredentialResponse) ProtoMessage() {}
+
+func (x *RemoveCredentialResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_holdall_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCredentialResponse.ProtoReflect.Descriptor instead.
+func (*RemoveCredentialResponse) Descriptor() ([]byte, []int) {
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
 type ProcessStatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1712,7 +2665,7 @@ type ProcessStatsRequest struct {
 
 func (x *ProcessStatsRequest) Reset() {
 	*x = ProcessStatsRequest{}
-	mi := &file_holdall_v1_admin_proto_msgTypes[28]
+	mi := &file_holdall_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2677,7 @@ func (x *ProcessStatsRequest) String() string {
 func (*ProcessStatsRequest) ProtoMessage() {}
 
 func (x *ProcessStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_holdall_v1_admin_proto_msgTypes[28]
+	mi := &file_holdall_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2690,7 @@ func (x *ProcessStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessStatsRequest.ProtoReflect.Descriptor instead.
 func (*ProcessStatsRequest) Descriptor() ([]byte, []int) {
-	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 type ProcessStatsResponse struct {
@@ -1758,7 +2711,7 @@ type ProcessStatsResponse struct {
 
 func (x *ProcessStatsResponse) Reset() {
 	*x = ProcessStatsResponse{}
-	mi := &file_holdall_v1_admin_proto_msgTypes[29]
+	mi := &file_holdall_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +2723,7 @@ func (x *ProcessStatsResponse) String() string {
 func (*ProcessStatsResponse) ProtoMessage() {}
 
 func (x *ProcessStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_holdall_v1_admin_proto_msgTypes[29]
+	mi := &file_holdall_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +2736,7 @@ func (x *ProcessStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessStatsResponse.ProtoReflect.Descriptor instead.
 func (*ProcessStatsResponse) Descriptor() ([]byte, []int) {
-	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_holdall_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ProcessStatsResponse) GetCpuSeconds() float64 {
@@ -1869,7 +2822,7 @@ type CellStatusResponse_Task struct {
 
 func (x *CellStatusResponse_Task) Reset() {
 	*x = CellStatusResponse_Task{}
-	mi := &file_holdall_v1_admin_proto_msgTypes[31]
+	mi := &file_holdall_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +2834,7 @@ func (x *CellStatusResponse_Task) String() string {
 func (*CellStatusResponse_Task) ProtoMessage() {}
 
 func (x *CellStatusResponse_Task) ProtoReflect() protoreflect.Message {
-	mi := &file_holdall_v1_admin_proto_msgTypes[31]
+	mi := &file_holdall_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2892,7 @@ type Volume_Member struct {
 
 func (x *Volume_Member) Reset() {
 	*x = Volume_Member{}
-	mi := &file_holdall_v1_admin_proto_msgTypes[32]
+	mi := &file_holdall_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2904,7 @@ func (x *Volume_Member) String() string {
 func (*Volume_Member) ProtoMessage() {}
 
 func (x *Volume_Member) ProtoReflect() protoreflect.Message {
-	mi := &file_holdall_v1_admin_proto_msgTypes[32]
+	mi := &file_holdall_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2967,7 @@ type PurgeStatusResponse_Age struct {
 
 func (x *PurgeStatusResponse_Age) Reset() {
 	*x = PurgeStatusResponse_Age{}
-	mi := &file_holdall_v1_admin_proto_msgTypes[33]
+	mi := &file_holdall_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2979,7 @@ func (x *PurgeStatusResponse_Age) String() string {
 func (*PurgeStatusResponse_Age) ProtoMessage() {}
 
 func (x *PurgeStatusResponse_Age) ProtoReflect() protoreflect.Message {
-	mi := &file_holdall_v1_admin_proto_msgTypes[33]
+	mi := &file_holdall_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +3021,7 @@ var File_holdall_v1_admin_proto protoreflect.FileDescriptor
 const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16holdall/v1/admin.proto\x12\n" +
-	"holdall.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
+	"holdall.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n" +
 	"\x11CellStatusRequest\"\xac\b\n" +
 	"\x12CellStatusResponse\x12\x16\n" +
 	"\x06health\x18\x01 \x01(\tR\x06health\x12\x12\n" +
@@ -2216,7 +3169,71 @@ const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\x14DumpMetadataResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\x18\n" +
 	"\x16ReleaseMetadataRequest\"\x19\n" +
-	"\x17ReleaseMetadataResponse\"\x15\n" +
+	"\x17ReleaseMetadataResponse\"\xe8\x01\n" +
+	"\tNamespace\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\rR\x02id\x127\n" +
+	"\tretention\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12\x14\n" +
+	"\x05quota\x18\x04 \x01(\x04R\x05quota\x12\x16\n" +
+	"\x06blocks\x18\x05 \x01(\x04R\x06blocks\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\abuckets\x18\a \x01(\x04R\abuckets\x12 \n" +
+	"\vcredentials\x18\b \x01(\x04R\vcredentials\"{\n" +
+	"\x16CreateNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\tretention\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12\x14\n" +
+	"\x05quota\x18\x03 \x01(\x04R\x05quota\"N\n" +
+	"\x17CreateNamespaceResponse\x123\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x15.holdall.v1.NamespaceR\tnamespace\"C\n" +
+	"\x15ListNamespacesRequest\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"c\n" +
+	"\x16ListNamespacesResponse\x125\n" +
+	"\n" +
+	"namespaces\x18\x01 \x03(\v2\x15.holdall.v1.NamespaceR\n" +
+	"namespaces\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"*\n" +
+	"\x14ShowNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"L\n" +
+	"\x15ShowNamespaceResponse\x123\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x15.holdall.v1.NamespaceR\tnamespace\"\x87\x01\n" +
+	"\x13SetNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\tretention\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\tretention\x12\x19\n" +
+	"\x05quota\x18\x03 \x01(\x04H\x00R\x05quota\x88\x01\x01B\b\n" +
+	"\x06_quota\"K\n" +
+	"\x14SetNamespaceResponse\x123\n" +
+	"\tnamespace\x18\x01 \x01(\v2\x15.holdall.v1.NamespaceR\tnamespace\",\n" +
+	"\x16RemoveNamespaceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x19\n" +
+	"\x17RemoveNamespaceResponse\"\x93\x01\n" +
+	"\n" +
+	"Credential\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x01 \x01(\tR\taccessKey\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x124\n" +
+	"\acreated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\"K\n" +
+	"\x17CreateCredentialRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"j\n" +
+	"\x18CreateCredentialResponse\x126\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x16.holdall.v1.CredentialR\n" +
+	"credential\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"b\n" +
+	"\x16ListCredentialsRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"g\n" +
+	"\x17ListCredentialsResponse\x128\n" +
+	"\vcredentials\x18\x01 \x03(\v2\x16.holdall.v1.CredentialR\vcredentials\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"V\n" +
+	"\x17RemoveCredentialRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x02 \x01(\tR\taccessKey\"\x1a\n" +
+	"\x18RemoveCredentialResponse\"\x15\n" +
 	"\x13ProcessStatsRequest\"\x99\x03\n" +
 	"\x14ProcessStatsResponse\x12\x1f\n" +
 	"\vcpu_seconds\x18\x01 \x01(\x01R\n" +
@@ -2232,7 +3249,7 @@ const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\fdevice_syncs\x18\b \x01(\x04R\vdeviceSyncs\x12*\n" +
 	"\x11device_read_bytes\x18\t \x01(\x04R\x0fdeviceReadBytes\x120\n" +
 	"\x14device_written_bytes\x18\n" +
-	" \x01(\x04R\x12deviceWrittenBytes2\xf1\b\n" +
+	" \x01(\x04R\x12deviceWrittenBytes2\xc5\x0e\n" +
 	"\fAdminService\x12K\n" +
 	"\n" +
 	"CellStatus\x12\x1d.holdall.v1.CellStatusRequest\x1a\x1e.holdall.v1.CellStatusResponse\x12H\n" +
@@ -2248,7 +3265,15 @@ const file_holdall_v1_admin_proto_rawDesc = "" +
 	"\fReleasePurge\x12\x1f.holdall.v1.ReleasePurgeRequest\x1a .holdall.v1.ReleasePurgeResponse\x12Y\n" +
 	"\x0eBackupMetadata\x12!.holdall.v1.BackupMetadataRequest\x1a\".holdall.v1.BackupMetadataResponse0\x01\x12S\n" +
 	"\fDumpMetadata\x12\x1f.holdall.v1.DumpMetadataRequest\x1a .holdall.v1.DumpMetadataResponse0\x01\x12Z\n" +
-	"\x0fReleaseMetadata\x12\".holdall.v1.ReleaseMetadataRequest\x1a#.holdall.v1.ReleaseMetadataResponse\x12Q\n" +
+	"\x0fReleaseMetadata\x12\".holdall.v1.ReleaseMetadataRequest\x1a#.holdall.v1.ReleaseMetadataResponse\x12Z\n" +
+	"\x0fCreateNamespace\x12\".holdall.v1.CreateNamespaceRequest\x1a#.holdall.v1.CreateNamespaceResponse\x12W\n" +
+	"\x0eListNamespaces\x12!.holdall.v1.ListNamespacesRequest\x1a\".holdall.v1.ListNamespacesResponse\x12T\n" +
+	"\rShowNamespace\x12 .holdall.v1.ShowNamespaceRequest\x1a!.holdall.v1.ShowNamespaceResponse\x12Q\n" +
+	"\fSetNamespace\x12\x1f.holdall.v1.SetNamespaceRequest\x1a .holdall.v1.SetNamespaceResponse\x12Z\n" +
+	"\x0fRemoveNamespace\x12\".holdall.v1.RemoveNamespaceRequest\x1a#.holdall.v1.RemoveNamespaceResponse\x12]\n" +
+	"\x10CreateCredential\x12#.holdall.v1.CreateCredentialRequest\x1a$.holdall.v1.CreateCredentialResponse\x12Z\n" +
+	"\x0fListCredentials\x12\".holdall.v1.ListCredentialsRequest\x1a#.holdall.v1.ListCredentialsResponse\x12]\n" +
+	"\x10RemoveCredential\x12#.holdall.v1.RemoveCredentialRequest\x1a$.holdall.v1.RemoveCredentialResponse\x12Q\n" +
 	"\fProcessStats\x12\x1f.holdall.v1.ProcessStatsRequest\x1a .holdall.v1.ProcessStatsResponseB7Z5github.com/holdall/holdall/proto/holdall/v1;holdallv1b\x06proto3"
 
 var (
@@ -2263,93 +3288,138 @@ func file_holdall_v1_admin_proto_rawDescGZIP() []byte {
 	return file_holdall_v1_admin_proto_rawDescData
 }
 
-var file_holdall_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_holdall_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_holdall_v1_admin_proto_goTypes = []any{
-	(*CellStatusRequest)(nil),       // 0: holdall.v1.CellStatusRequest
-	(*CellStatusResponse)(nil),      // 1: holdall.v1.CellStatusResponse
-	(*Disk)(nil),                    // 2: holdall.v1.Disk
-	(*ListDisksRequest)(nil),        // 3: holdall.v1.ListDisksRequest
-	(*ListDisksResponse)(nil),       // 4: holdall.v1.ListDisksResponse
-	(*ShowDiskRequest)(nil),         // 5: holdall.v1.ShowDiskRequest
-	(*ShowDiskResponse)(nil),        // 6: holdall.v1.ShowDiskResponse
-	(*AddDiskRequest)(nil),          // 7: holdall.v1.AddDiskRequest
-	(*AddDiskResponse)(nil),         // 8: holdall.v1.AddDiskResponse
-	(*ReadmitDiskRequest)(nil),      // 9: holdall.v1.ReadmitDiskRequest
-	(*ReadmitDiskResponse)(nil),     // 10: holdall.v1.ReadmitDiskResponse
-	(*Volume)(nil),                  // 11: holdall.v1.Volume
-	(*ListVolumesRequest)(nil),      // 12: holdall.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),     // 13: holdall.v1.ListVolumesResponse
-	(*ShowVolumeRequest)(nil),       // 14: holdall.v1.ShowVolumeRequest
-	(*ShowVolumeResponse)(nil),      // 15: holdall.v1.ShowVolumeResponse
-	(*SealVolumesRequest)(nil),      // 16: holdall.v1.SealVolumesRequest
-	(*SealVolumesResponse)(nil),     // 17: holdall.v1.SealVolumesResponse
-	(*PurgeStatusRequest)(nil),      // 18: holdall.v1.PurgeStatusRequest
-	(*PurgeStatusResponse)(nil),     // 19: holdall.v1.PurgeStatusResponse
-	(*ReleasePurgeRequest)(nil),     // 20: holdall.v1.ReleasePurgeRequest
-	(*ReleasePurgeResponse)(nil),    // 21: holdall.v1.ReleasePurgeResponse
-	(*BackupMetadataRequest)(nil),   // 22: holdall.v1.BackupMetadataRequest
-	(*BackupMetadataResponse)(nil),  // 23: holdall.v1.BackupMetadataResponse
-	(*DumpMetadataRequest)(nil),     // 24: holdall.v1.DumpMetadataRequest
-	(*DumpMetadataResponse)(nil),    // 25: holdall.v1.DumpMetadataResponse
-	(*ReleaseMetadataRequest)(nil),  // 26: holdall.v1.ReleaseMetadataRequest
-	(*ReleaseMetadataResponse)(nil), // 27: holdall.v1.ReleaseMetadataResponse
-	(*ProcessStatsRequest)(nil),     // 28: holdall.v1.ProcessStatsRequest
-	(*ProcessStatsResponse)(nil),    // 29: holdall.v1.ProcessStatsResponse
-	nil,                             // 30: holdall.v1.CellStatusResponse.StripesMissingEntry
-	(*CellStatusResponse_Task)(nil), // 31: holdall.v1.CellStatusResponse.Task
-	(*Volume_Member)(nil),           // 32: holdall.v1.Volume.Member
-	(*PurgeStatusResponse_Age)(nil), // 33: holdall.v1.PurgeStatusResponse.Age
-	(*timestamppb.Timestamp)(nil),   // 34: google.protobuf.Timestamp
+	(*CellStatusRequest)(nil),        // 0: holdall.v1.CellStatusRequest
+	(*CellStatusResponse)(nil),       // 1: holdall.v1.CellStatusResponse
+	(*Disk)(nil),                     // 2: holdall.v1.Disk
+	(*ListDisksRequest)(nil),         // 3: holdall.v1.ListDisksRequest
+	(*ListDisksResponse)(nil),        // 4: holdall.v1.ListDisksResponse
+	(*ShowDiskRequest)(nil),          // 5: holdall.v1.ShowDiskRequest
+	(*ShowDiskResponse)(nil),         // 6: holdall.v1.ShowDiskResponse
+	(*AddDiskRequest)(nil),           // 7: holdall.v1.AddDiskRequest
+	(*AddDiskResponse)(nil),          // 8: holdall.v1.AddDiskResponse
+	(*ReadmitDiskRequest)(nil),       // 9: holdall.v1.ReadmitDiskRequest
+	(*ReadmitDiskResponse)(nil),      // 10: holdall.v1.ReadmitDiskResponse
+	(*Volume)(nil),                   // 11: holdall.v1.Volume
+	(*ListVolumesRequest)(nil),       // 12: holdall.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),      // 13: holdall.v1.ListVolumesResponse
+	(*ShowVolumeRequest)(nil),        // 14: holdall.v1.ShowVolumeRequest
+	(*ShowVolumeResponse)(nil),       // 15: holdall.v1.ShowVolumeResponse
+	(*SealVolumesRequest)(nil),       // 16: holdall.v1.SealVolumesRequest
+	(*SealVolumesResponse)(nil),      // 17: holdall.v1.SealVolumesResponse
+	(*PurgeStatusRequest)(nil),       // 18: holdall.v1.PurgeStatusRequest
+	(*PurgeStatusResponse)(nil),      // 19: holdall.v1.PurgeStatusResponse
+	(*ReleasePurgeRequest)(nil),      // 20: holdall.v1.ReleasePurgeRequest
+	(*ReleasePurgeResponse)(nil),     // 21: holdall.v1.ReleasePurgeResponse
+	(*BackupMetadataRequest)(nil),    // 22: holdall.v1.BackupMetadataRequest
+	(*BackupMetadataResponse)(nil),   // 23: holdall.v1.BackupMetadataResponse
+	(*DumpMetadataRequest)(nil),      // 24: holdall.v1.DumpMetadataRequest
+	(*DumpMetadataResponse)(nil),     // 25: holdall.v1.DumpMetadataResponse
+	(*ReleaseMetadataRequest)(nil),   // 26: holdall.v1.ReleaseMetadataRequest
+	(*ReleaseMetadataResponse)(nil),  // 27: holdall.v1.ReleaseMetadataResponse
+	(*Namespace)(nil),                // 28: holdall.v1.Namespace
+	(*CreateNamespaceRequest)(nil),   // 29: holdall.v1.CreateNamespaceRequest
+	(*CreateNamespaceResponse)(nil),  // 30: holdall.v1.CreateNamespaceResponse
+	(*ListNamespacesRequest)(nil),    // 31: holdall.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),   // 32: holdall.v1.ListNamespacesResponse
+	(*ShowNamespaceRequest)(nil),     // 33: holdall.v1.ShowNamespaceRequest
+	(*ShowNamespaceResponse)(nil),    // 34: holdall.v1.ShowNamespaceResponse
+	(*SetNamespaceRequest)(nil),      // 35: holdall.v1.SetNamespaceRequest
+	(*SetNamespaceResponse)(nil),     // 36: holdall.v1.SetNamespaceResponse
+	(*RemoveNamespaceRequest)(nil),   // 37: holdall.v1.RemoveNamespaceRequest
+	(*RemoveNamespaceResponse)(nil),  // 38: holdall.v1.RemoveNamespaceResponse
+	(*Credential)(nil),               // 39: holdall.v1.Credential
+	(*CreateCredentialRequest)(nil),  // 40: holdall.v1.CreateCredentialRequest
+	(*CreateCredentialResponse)(nil), // 41: holdall.v1.CreateCredentialResponse
+	(*ListCredentialsRequest)(nil),   // 42: holdall.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),  // 43: holdall.v1.ListCredentialsResponse
+	(*RemoveCredentialRequest)(nil),  // 44: holdall.v1.RemoveCredentialRequest
+	(*RemoveCredentialResponse)(nil), // 45: holdall.v1.RemoveCredentialResponse
+	(*ProcessStatsRequest)(nil),      // 46: holdall.v1.ProcessStatsRequest
+	(*ProcessStatsResponse)(nil),     // 47: holdall.v1.ProcessStatsResponse
+	nil,                              // 48: holdall.v1.CellStatusResponse.StripesMissingEntry
+	(*CellStatusResponse_Task)(nil),  // 49: holdall.v1.CellStatusResponse.Task
+	(*Volume_Member)(nil),            // 50: holdall.v1.Volume.Member
+	(*PurgeStatusResponse_Age)(nil),  // 51: holdall.v1.PurgeStatusResponse.Age
+	(*timestamppb.Timestamp)(nil),    // 52: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 53: google.protobuf.Duration
 }
 var file_holdall_v1_admin_proto_depIdxs = []int32{
-	34, // 0: holdall.v1.CellStatusResponse.started:type_name -> google.protobuf.Timestamp
-	30, // 1: holdall.v1.CellStatusResponse.stripes_missing:type_name -> holdall.v1.CellStatusResponse.StripesMissingEntry
-	31, // 2: holdall.v1.CellStatusResponse.tasks:type_name -> holdall.v1.CellStatusResponse.Task
-	34, // 3: holdall.v1.Disk.since:type_name -> google.protobuf.Timestamp
+	52, // 0: holdall.v1.CellStatusResponse.started:type_name -> google.protobuf.Timestamp
+	48, // 1: holdall.v1.CellStatusResponse.stripes_missing:type_name -> holdall.v1.CellStatusResponse.StripesMissingEntry
+	49, // 2: holdall.v1.CellStatusResponse.tasks:type_name -> holdall.v1.CellStatusResponse.Task
+	52, // 3: holdall.v1.Disk.since:type_name -> google.protobuf.Timestamp
 	2,  // 4: holdall.v1.ListDisksResponse.disks:type_name -> holdall.v1.Disk
 	2,  // 5: holdall.v1.ShowDiskResponse.disk:type_name -> holdall.v1.Disk
 	2,  // 6: holdall.v1.AddDiskResponse.disk:type_name -> holdall.v1.Disk
 	2,  // 7: holdall.v1.ReadmitDiskResponse.disk:type_name -> holdall.v1.Disk
-	34, // 8: holdall.v1.Volume.created:type_name -> google.protobuf.Timestamp
-	34, // 9: holdall.v1.Volume.sealed:type_name -> google.protobuf.Timestamp
-	32, // 10: holdall.v1.Volume.members:type_name -> holdall.v1.Volume.Member
+	52, // 8: holdall.v1.Volume.created:type_name -> google.protobuf.Timestamp
+	52, // 9: holdall.v1.Volume.sealed:type_name -> google.protobuf.Timestamp
+	50, // 10: holdall.v1.Volume.members:type_name -> holdall.v1.Volume.Member
 	11, // 11: holdall.v1.ListVolumesResponse.volumes:type_name -> holdall.v1.Volume
 	11, // 12: holdall.v1.ShowVolumeResponse.volume:type_name -> holdall.v1.Volume
-	33, // 13: holdall.v1.PurgeStatusResponse.trash:type_name -> holdall.v1.PurgeStatusResponse.Age
-	34, // 14: holdall.v1.ProcessStatsResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 15: holdall.v1.AdminService.CellStatus:input_type -> holdall.v1.CellStatusRequest
-	3,  // 16: holdall.v1.AdminService.ListDisks:input_type -> holdall.v1.ListDisksRequest
-	5,  // 17: holdall.v1.AdminService.ShowDisk:input_type -> holdall.v1.ShowDiskRequest
-	7,  // 18: holdall.v1.AdminService.AddDisk:input_type -> holdall.v1.AddDiskRequest
-	9,  // 19: holdall.v1.AdminService.ReadmitDisk:input_type -> holdall.v1.ReadmitDiskRequest
-	12, // 20: holdall.v1.AdminService.ListVolumes:input_type -> holdall.v1.ListVolumesRequest
-	14, // 21: holdall.v1.AdminService.ShowVolume:input_type -> holdall.v1.ShowVolumeRequest
-	16, // 22: holdall.v1.AdminService.SealVolumes:input_type -> holdall.v1.SealVolumesRequest
-	18, // 23: holdall.v1.AdminService.PurgeStatus:input_type -> holdall.v1.PurgeStatusRequest
-	20, // 24: holdall.v1.AdminService.ReleasePurge:input_type -> holdall.v1.ReleasePurgeRequest
-	22, // 25: holdall.v1.AdminService.BackupMetadata:input_type -> holdall.v1.BackupMetadataRequest
-	24, // 26: holdall.v1.AdminService.DumpMetadata:input_type -> holdall.v1.DumpMetadataRequest
-	26, // 27: holdall.v1.AdminService.ReleaseMetadata:input_type -> holdall.v1.ReleaseMetadataRequest
-	28, // 28: holdall.v1.AdminService.ProcessStats:input_type -> holdall.v1.ProcessStatsRequest
-	1,  // 29: holdall.v1.AdminService.CellStatus:output_type -> holdall.v1.CellStatusResponse
-	4,  // 30: holdall.v1.AdminService.ListDisks:output_type -> holdall.v1.ListDisksResponse
-	6,  // 31: holdall.v1.AdminService.ShowDisk:output_type -> holdall.v1.ShowDiskResponse
-	8,  // 32: holdall.v1.AdminService.AddDisk:output_type -> holdall.v1.AddDiskResponse
-	10, // 33: holdall.v1.AdminService.ReadmitDisk:output_type -> holdall.v1.ReadmitDiskResponse
-	13, // 34: holdall.v1.AdminService.ListVolumes:output_type -> holdall.v1.ListVolumesResponse
-	15, // 35: holdall.v1.AdminService.ShowVolume:output_type -> holdall.v1.ShowVolumeResponse
-	17, // 36: holdall.v1.AdminService.SealVolumes:output_type -> holdall.v1.SealVolumesResponse
-	19, // 37: holdall.v1.AdminService.PurgeStatus:output_type -> holdall.v1.PurgeStatusResponse
-	21, // 38: holdall.v1.AdminService.ReleasePurge:output_type -> holdall.v1.ReleasePurgeResponse
-	23, // 39: holdall.v1.AdminService.BackupMetadata:output_type -> holdall.v1.BackupMetadataResponse
-	25, // 40: holdall.v1.AdminService.DumpMetadata:output_type -> holdall.v1.DumpMetadataResponse
-	27, // 41: holdall.v1.AdminService.ReleaseMetadata:output_type -> holdall.v1.ReleaseMetadataResponse
-	29, // 42: holdall.v1.AdminService.ProcessStats:output_type -> holdall.v1.ProcessStatsResponse
-	29, // [29:43] is the sub-list for method output_type
-	15, // [15:29] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	51, // 13: holdall.v1.PurgeStatusResponse.trash:type_name -> holdall.v1.PurgeStatusResponse.Age
+	53, // 14: holdall.v1.Namespace.retention:type_name -> google.protobuf.Duration
+	53, // 15: holdall.v1.CreateNamespaceRequest.retention:type_name -> google.protobuf.Duration
+	28, // 16: holdall.v1.CreateNamespaceResponse.namespace:type_name -> holdall.v1.Namespace
+	28, // 17: holdall.v1.ListNamespacesResponse.namespaces:type_name -> holdall.v1.Namespace
+	28, // 18: holdall.v1.ShowNamespaceResponse.namespace:type_name -> holdall.v1.Namespace
+	53, // 19: holdall.v1.SetNamespaceRequest.retention:type_name -> google.protobuf.Duration
+	28, // 20: holdall.v1.SetNamespaceResponse.namespace:type_name -> holdall.v1.Namespace
+	52, // 21: holdall.v1.Credential.created:type_name -> google.protobuf.Timestamp
+	39, // 22: holdall.v1.CreateCredentialResponse.credential:type_name -> holdall.v1.Credential
+	39, // 23: holdall.v1.ListCredentialsResponse.credentials:type_name -> holdall.v1.Credential
+	52, // 24: holdall.v1.ProcessStatsResponse.started:type_name -> google.protobuf.Timestamp
+	0,  // 25: holdall.v1.AdminService.CellStatus:input_type -> holdall.v1.CellStatusRequest
+	3,  // 26: holdall.v1.AdminService.ListDisks:input_type -> holdall.v1.ListDisksRequest
+	5,  // 27: holdall.v1.AdminService.ShowDisk:input_type -> holdall.v1.ShowDiskRequest
+	7,  // 28: holdall.v1.AdminService.AddDisk:input_type -> holdall.v1.AddDiskRequest
+	9,  // 29: holdall.v1.AdminService.ReadmitDisk:input_type -> holdall.v1.ReadmitDiskRequest
+	12, // 30: holdall.v1.AdminService.ListVolumes:input_type -> holdall.v1.ListVolumesRequest
+	14, // 31: holdall.v1.AdminService.ShowVolume:input_type -> holdall.v1.ShowVolumeRequest
+	16, // 32: holdall.v1.AdminService.SealVolumes:input_type -> holdall.v1.SealVolumesRequest
+	18, // 33: holdall.v1.AdminService.PurgeStatus:input_type -> holdall.v1.PurgeStatusRequest
+	20, // 34: holdall.v1.AdminService.ReleasePurge:input_type -> holdall.v1.ReleasePurgeRequest
+	22, // 35: holdall.v1.AdminService.BackupMetadata:input_type -> holdall.v1.BackupMetadataRequest
+	24, // 36: holdall.v1.AdminService.DumpMetadata:input_type -> holdall.v1.DumpMetadataRequest
+	26, // 37: holdall.v1.AdminService.ReleaseMetadata:input_type -> holdall.v1.ReleaseMetadataRequest
+	29, // 38: holdall.v1.AdminService.CreateNamespace:input_type -> holdall.v1.CreateNamespaceRequest
+	31, // 39: holdall.v1.AdminService.ListNamespaces:input_type -> holdall.v1.ListNamespacesRequest
+	33, // 40: holdall.v1.AdminService.ShowNamespace:input_type -> holdall.v1.ShowNamespaceRequest
+	35, // 41: holdall.v1.AdminService.SetNamespace:input_type -> holdall.v1.SetNamespaceRequest
+	37, // 42: holdall.v1.AdminService.RemoveNamespace:input_type -> holdall.v1.RemoveNamespaceRequest
+	40, // 43: holdall.v1.AdminService.CreateCredential:input_type -> holdall.v1.CreateCredentialRequest
+	42, // 44: holdall.v1.AdminService.ListCredentials:input_type -> holdall.v1.ListCredentialsRequest
+	44, // 45: holdall.v1.AdminService.RemoveCredential:input_type -> holdall.v1.RemoveCredentialRequest
+	46, // 46: holdall.v1.AdminService.ProcessStats:input_type -> holdall.v1.ProcessStatsRequest
+	1,  // 47: holdall.v1.AdminService.CellStatus:output_type -> holdall.v1.CellStatusResponse
+	4,  // 48: holdall.v1.AdminService.ListDisks:output_type -> holdall.v1.ListDisksResponse
+	6,  // 49: holdall.v1.AdminService.ShowDisk:output_type -> holdall.v1.ShowDiskResponse
+	8,  // 50: holdall.v1.AdminService.AddDisk:output_type -> holdall.v1.AddDiskResponse
+	10, // 51: holdall.v1.AdminService.ReadmitDisk:output_type -> holdall.v1.ReadmitDiskResponse
+	13, // 52: holdall.v1.AdminService.ListVolumes:output_type -> holdall.v1.ListVolumesResponse
+	15, // 53: holdall.v1.AdminService.ShowVolume:output_type -> holdall.v1.ShowVolumeResponse
+	17, // 54: holdall.v1.AdminService.SealVolumes:output_type -> holdall.v1.SealVolumesResponse
+	19, // 55: holdall.v1.AdminService.PurgeStatus:output_type -> holdall.v1.PurgeStatusResponse
+	21, // 56: holdall.v1.AdminService.ReleasePurge:output_type -> holdall.v1.ReleasePurgeResponse
+	23, // 57: holdall.v1.AdminService.BackupMetadata:output_type -> holdall.v1.BackupMetadataResponse
+	25, // 58: holdall.v1.AdminService.DumpMetadata:output_type -> holdall.v1.DumpMetadataResponse
+	27, // 59: holdall.v1.AdminService.ReleaseMetadata:output_type -> holdall.v1.ReleaseMetadataResponse
+	30, // 60: holdall.v1.AdminService.CreateNamespace:output_type -> holdall.v1.CreateNamespaceResponse
+	32, // 61: holdall.v1.AdminService.ListNamespaces:output_type -> holdall.v1.ListNamespacesResponse
+	34, // 62: holdall.v1.AdminService.ShowNamespace:output_type -> holdall.v1.ShowNamespaceResponse
+	36, // 63: holdall.v1.AdminService.SetNamespace:output_type -> holdall.v1.SetNamespaceResponse
+	38, // 64: holdall.v1.AdminService.RemoveNamespace:output_type -> holdall.v1.RemoveNamespaceResponse
+	41, // 65: holdall.v1.AdminService.CreateCredential:output_type -> holdall.v1.CreateCredentialResponse
+	43, // 66: holdall.v1.AdminService.ListCredentials:output_type -> holdall.v1.ListCredentialsResponse
+	45, // 67: holdall.v1.AdminService.RemoveCredential:output_type -> holdall.v1.RemoveCredentialResponse
+	47, // 68: holdall.v1.AdminService.ProcessStats:output_type -> holdall.v1.ProcessStatsResponse
+	47, // [47:69] is the sub-list for method output_type
+	25, // [25:47] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_holdall_v1_admin_proto_init() }
@@ -2357,14 +3427,15 @@ func file_holdall_v1_admin_proto_init() {
 	if File_holdall_v1_admin_proto != nil {
 		return
 	}
-	file_holdall_v1_admin_proto_msgTypes[31].OneofWrappers = []any{}
+	file_holdall_v1_admin_proto_msgTypes[35].OneofWrappers = []any{}
+	file_holdall_v1_admin_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_holdall_v1_admin_proto_rawDesc), len(file_holdall_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,20 +26,28 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_CellStatus_FullMethodName      = "/holdall.v1.AdminService/CellStatus"
-	AdminService_ListDisks_FullMethodName       = "/holdall.v1.AdminService/ListDisks"
-	AdminService_ShowDisk_FullMethodName        = "/holdall.v1.AdminService/ShowDisk"
-	AdminService_AddDisk_FullMethodName         = "/holdall.v1.AdminService/AddDisk"
-	AdminService_ReadmitDisk_FullMethodName     = "/holdall.v1.AdminService/ReadmitDisk"
-	AdminService_ListVolumes_FullMethodName     = "/holdall.v1.AdminService/ListVolumes"
-	AdminService_ShowVolume_FullMethodName      = "/holdall.v1.AdminService/ShowVolume"
-	AdminService_SealVolumes_FullMethodName     = "/holdall.v1.AdminService/SealVolumes"
-	AdminService_PurgeStatus_FullMethodName     = "/holdall.v1.AdminService/PurgeStatus"
-	AdminService_ReleasePurge_FullMethodName    = "/holdall.v1.AdminService/ReleasePurge"
-	AdminService_BackupMetadata_FullMethodName  = "/holdall.v1.AdminService/BackupMetadata"
-	AdminService_DumpMetadata_FullMethodName    = "/holdall.v1.AdminService/DumpMetadata"
-	AdminService_ReleaseMetadata_FullMethodName = "/holdall.v1.AdminService/ReleaseMetadata"
-	AdminService_ProcessStats_FullMethodName    = "/holdall.v1.AdminService/ProcessStats"
+	AdminService_CellStatus_FullMethodName       = "/holdall.v1.AdminService/CellStatus"
+	AdminService_ListDisks_FullMethodName        = "/holdall.v1.AdminService/ListDisks"
+	AdminService_ShowDisk_FullMethodName         = "/holdall.v1.AdminService/ShowDisk"
+	AdminService_AddDisk_FullMethodName          = "/holdall.v1.AdminService/AddDisk"
+	AdminService_ReadmitDisk_FullMethodName      = "/holdall.v1.AdminService/ReadmitDisk"
+	AdminService_ListVolumes_FullMethodName      = "/holdall.v1.AdminService/ListVolumes"
+	AdminService_ShowVolume_FullMethodName       = "/holdall.v1.AdminService/ShowVolume"
+	AdminService_SealVolumes_FullMethodName      = "/holdall.v1.AdminService/SealVolumes"
+	AdminService_PurgeStatus_FullMethodName      = "/holdall.v1.AdminService/PurgeStatus"
+	AdminService_ReleasePurge_FullMethodName     = "/holdall.v1.AdminService/ReleasePurge"
+	AdminService_BackupMetadata_FullMethodName   = "/holdall.v1.AdminService/BackupMetadata"
+	AdminService_DumpMetadata_FullMethodName     = "/holdall.v1.AdminService/DumpMetadata"
+	AdminService_ReleaseMetadata_FullMethodName  = "/holdall.v1.AdminService/ReleaseMetadata"
+	AdminService_CreateNamespace_FullMethodName  = "/holdall.v1.AdminService/CreateNamespace"
+	AdminService_ListNamespaces_FullMethodName   = "/holdall.v1.AdminService/ListNamespaces"
+	AdminService_ShowNamespace_FullMethodName    = "/holdall.v1.AdminService/ShowNamespace"
+	AdminService_SetNamespace_FullMethodName     = "/holdall.v1.AdminService/SetNamespace"
+	AdminService_RemoveNamespace_FullMethodName  = "/holdall.v1.AdminService/RemoveNamespace"
+	AdminService_CreateCredential_FullMethodName = "/holdall.v1.AdminService/CreateCredential"
+	AdminService_ListCredentials_FullMethodName  = "/holdall.v1.AdminService/ListCredentials"
+	AdminService_RemoveCredential_FullMethodName = "/holdall.v1.AdminService/RemoveCredential"
+	AdminService_ProcessStats_FullMethodName     = "/holdall.v1.AdminService/ProcessStats"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -75,6 +83,26 @@ type AdminServiceClient interface {
 	DumpMetadata(ctx context.Context, in *DumpMetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DumpMetadataResponse], error)
 	// ReleaseMetadata ends the quarantine that follows a rebuild.
 	ReleaseMetadata(ctx context.Context, in *ReleaseMetadataRequest, opts ...grpc.CallOption) (*ReleaseMetadataResponse, error)
+	// CreateNamespace makes a namespace. ALREADY_EXISTS when there is one of this
+	// name, RESOURCE_EXHAUSTED beyond 10,000 in a cell.
+	CreateNamespace(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error)
+	// ListNamespaces returns namespaces by name, a page at a time; the cell's own is
+	// left out.
+	ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error)
+	// ShowNamespace returns one namespace.
+	ShowNamespace(ctx context.Context, in *ShowNamespaceRequest, opts ...grpc.CallOption) (*ShowNamespaceResponse, error)
+	// SetNamespace changes the retention or the quota of a namespace, or both.
+	SetNamespace(ctx context.Context, in *SetNamespaceRequest, opts ...grpc.CallOption) (*SetNamespaceResponse, error)
+	// RemoveNamespace removes a namespace that has nothing any more:
+	// FAILED_PRECONDITION while it has blocks, buckets or credentials.
+	RemoveNamespace(ctx context.Context, in *RemoveNamespaceRequest, opts ...grpc.CallOption) (*RemoveNamespaceResponse, error)
+	// CreateCredential makes an access key of the S3 front door. Its secret is in
+	// this answer and in no other.
+	CreateCredential(ctx context.Context, in *CreateCredentialRequest, opts ...grpc.CallOption) (*CreateCredentialResponse, error)
+	// ListCredentials returns the access keys of a namespace, a page at a time.
+	ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error)
+	// RemoveCredential removes an access key: from then on it opens nothing.
+	RemoveCredential(ctx context.Context, in *RemoveCredentialRequest, opts ...grpc.CallOption) (*RemoveCredentialResponse, error)
 	// ProcessStats tells what the server process used since it began.
 	ProcessStats(ctx context.Context, in *ProcessStatsRequest, opts ...grpc.CallOption) (*ProcessStatsResponse, error)
 }
@@ -244,6 +272,86 @@ func (c *adminServiceClient) ReleaseMetadata(ctx context.Context, in *ReleaseMet
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateNamespace(ctx context.Context, in *CreateNamespaceRequest, opts ...grpc.CallOption) (*CreateNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateNamespaceResponse)
+	err := c.cc.Invoke(ctx, AdminService_CreateNamespace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListNamespaces(ctx context.Context, in *ListNamespacesRequest, opts ...grpc.CallOption) (*ListNamespacesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNamespacesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListNamespaces_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ShowNamespace(ctx context.Context, in *ShowNamespaceRequest, opts ...grpc.CallOption) (*ShowNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShowNamespaceResponse)
+	err := c.cc.Invoke(ctx, AdminService_ShowNamespace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) SetNamespace(ctx context.Context, in *SetNamespaceRequest, opts ...grpc.CallOption) (*SetNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetNamespaceResponse)
+	err := c.cc.Invoke(ctx, AdminService_SetNamespace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RemoveNamespace(ctx context.Context, in *RemoveNamespaceRequest, opts ...grpc.CallOption) (*RemoveNamespaceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveNamespaceResponse)
+	err := c.cc.Invoke(ctx, AdminService_RemoveNamespace_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateCredential(ctx context.Context, in *CreateCredentialRequest, opts ...grpc.CallOption) (*CreateCredentialResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateCredentialResponse)
+	err := c.cc.Invoke(ctx, AdminService_CreateCredential_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCredentialsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListCredentials_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RemoveCredential(ctx context.Context, in *RemoveCredentialRequest, opts ...grpc.CallOption) (*RemoveCredentialResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveCredentialResponse)
+	err := c.cc.Invoke(ctx, AdminService_RemoveCredential_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ProcessStats(ctx context.Context, in *ProcessStatsRequest, opts ...grpc.CallOption) (*ProcessStatsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProcessStatsResponse)
@@ -287,6 +395,26 @@ type AdminServiceServer interface {
 	DumpMetadata(*DumpMetadataRequest, grpc.ServerStreamingServer[DumpMetadataResponse]) error
 	// ReleaseMetadata ends the quarantine that follows a rebuild.
 	ReleaseMetadata(context.Context, *ReleaseMetadataRequest) (*ReleaseMetadataResponse, error)
+	// CreateNamespace makes a namespace. ALREADY_EXISTS when there is one of this
+	// name, RESOURCE_EXHAUSTED beyond 10,000 in a cell.
+	CreateNamespace(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error)
+	// ListNamespaces returns namespaces by name, a page at a time; the cell's own is
+	// left out.
+	ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error)
+	// ShowNamespace returns one namespace.
+	ShowNamespace(context.Context, *ShowNamespaceRequest) (*ShowNamespaceResponse, error)
+	// SetNamespace changes the retention or the quota of a namespace, or both.
+	SetNamespace(context.Context, *SetNamespaceRequest) (*SetNamespaceResponse, error)
+	// RemoveNamespace removes a namespace that has nothing any more:
+	// FAILED_PRECONDITION while it has blocks, buckets or credentials.
+	RemoveNamespace(context.Context, *RemoveNamespaceRequest) (*RemoveNamespaceResponse, error)
+	// CreateCredential makes an access key of the S3 front door. Its secret is in
+	// this answer and in no other.
+	CreateCredential(context.Context, *CreateCredentialRequest) (*CreateCredentialResponse, error)
+	// ListCredentials returns the access keys of a namespace, a page at a time.
+	ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error)
+	// RemoveCredential removes an access key: from then on it opens nothing.
+	RemoveCredential(context.Context, *RemoveCredentialRequest) (*RemoveCredentialResponse, error)
 	// ProcessStats tells what the server process used since it began.
 	ProcessStats(context.Context, *ProcessStatsRequest) (*ProcessStatsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
@@ -337,6 +465,30 @@ func (UnimplementedAdminServiceServer) DumpMetadata(*DumpMetadataRequest, grpc.S
 }
 func (UnimplementedAdminServiceServer) ReleaseMetadata(context.Context, *ReleaseMetadataRequest) (*ReleaseMetadataResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseMetadata not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateNamespace(context.Context, *CreateNamespaceRequest) (*CreateNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateNamespace not implemented")
+}
+func (UnimplementedAdminServiceServer) ListNamespaces(context.Context, *ListNamespacesRequest) (*ListNamespacesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNamespaces not implemented")
+}
+func (UnimplementedAdminServiceServer) ShowNamespace(context.Context, *ShowNamespaceRequest) (*ShowNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ShowNamespace not implemented")
+}
+func (UnimplementedAdminServiceServer) SetNamespace(context.Context, *SetNamespaceRequest) (*SetNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetNamespace not implemented")
+}
+func (UnimplementedAdminServiceServer) RemoveNamespace(context.Context, *RemoveNamespaceRequest) (*RemoveNamespaceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveNamespace not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateCredential(context.Context, *CreateCredentialRequest) (*CreateCredentialResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateCredential not implemented")
+}
+func (UnimplementedAdminServiceServer) ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCredentials not implemented")
+}
+func (UnimplementedAdminServiceServer) RemoveCredential(context.Context, *RemoveCredentialRequest) (*RemoveCredentialResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveCredential not implemented")
 }
 func (UnimplementedAdminServiceServer) ProcessStats(context.Context, *ProcessStatsRequest) (*ProcessStatsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProcessStats not implemented")
@@ -575,6 +727,150 @@ func _AdminService_ReleaseMetadata_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateNamespace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateNamespace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateNamespace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateNamespace(ctx, req.(*CreateNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListNamespaces_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNamespacesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListNamespaces(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListNamespaces_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListNamespaces(ctx, req.(*ListNamespacesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ShowNamespace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShowNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ShowNamespace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ShowNamespace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ShowNamespace(ctx, req.(*ShowNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_SetNamespace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).SetNamespace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_SetNamespace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).SetNamespace(ctx, req.(*SetNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RemoveNamespace_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveNamespaceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RemoveNamespace(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RemoveNamespace_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RemoveNamespace(ctx, req.(*RemoveNamespaceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateCredential_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateCredentialRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateCredential(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateCredential_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateCredential(ctx, req.(*CreateCredentialRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCredentialsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListCredentials(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListCredentials_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListCredentials(ctx, req.(*ListCredentialsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RemoveCredential_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveCredentialRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RemoveCredential(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RemoveCredential_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RemoveCredential(ctx, req.(*RemoveCredentialRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ProcessStats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProcessStatsRequest)
 	if err := dec(in); err != nil {
@@ -639,6 +935,38 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseMetadata",
 			Handler:    _AdminService_ReleaseMetadata_Handler,
+		},
+		{
+			MethodName: "CreateNamespace",
+			Handler:    _AdminService_CreateNamespace_Handler,
+		},
+		{
+			MethodName: "ListNamespaces",
+			Handler:    _AdminService_ListNamespaces_Handler,
+		},
+		{
+			MethodName: "ShowNamespace",
+			Handler:    _AdminService_ShowNamespace_Handler,
+		},
+		{
+			MethodName: "SetNamespace",
+			Handler:    _AdminService_SetNamespace_Handler,
+		},
+		{
+			MethodName: "RemoveNamespace",
+			Handler:    _AdminService_RemoveNamespace_Handler,
+		},
+		{
+			MethodName: "CreateCredential",
+			Handler:    _AdminService_CreateCredential_Handler,
+		},
+		{
+			MethodName: "ListCredentials",
+			Handler:    _AdminService_ListCredentials_Handler,
+		},
+		{
+			MethodName: "RemoveCredential",
+			Handler:    _AdminService_RemoveCredential_Handler,
 		},
 		{
 			MethodName: "ProcessStats",
