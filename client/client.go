@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 
 	"github.com/holdall/holdall"
 	holdallv1 "github.com/holdall/holdall/proto/holdall/v1"
@@ -83,6 +84,7 @@ type Client struct {
 	conns   []*connection
 	next    atomic.Uint32 // where the search for the least used of conns begins
 	budget  budget
+	chunks  mem.BufferPool // of messages of objects
 	sleep   func(context.Context, time.Duration) error
 }
 
@@ -97,7 +99,7 @@ func Dial(options Options, endpoints ...string) (*Client, error) {
 	if len(endpoints) == 0 {
 		endpoints = []string{DefaultEndpoint}
 	}
-	c := &Client{options: options.withDefaults(), budget: budget{left: budgetMax}, sleep: sleepFor}
+	c := &Client{options: options.withDefaults(), budget: budget{left: budgetMax}, chunks: NewBufferPool(), sleep: sleepFor}
 	to := make([]uploads, len(endpoints))
 	for i := range to {
 		to[i] = newUploads()

@@ -23,8 +23,8 @@ const (
 	// copied, so they are few.
 	maxHead = 64 << 10
 
-	// dataField is the number of the field with the block's bytes, in
-	// PutRequest and in GetResponse.
+	// dataField is the number of the field with the bytes of a block or an object,
+	// in the messages below.
 	dataField protowire.Number = 15
 )
 
@@ -40,22 +40,42 @@ type GetMessage struct {
 	Data mem.BufferSlice       // one reference to each buffer, dropped by Free
 }
 
+// PutObjectMessage is a holdall.v1.PutObjectRequest whose data lie beside it.
+type PutObjectMessage struct {
+	Head holdallv1.PutObjectRequest // its Data is nil
+	Data mem.BufferSlice            // one reference to each buffer, dropped by Free
+}
+
+// GetObjectMessage is a holdall.v1.GetObjectResponse whose data lie beside it.
+type GetObjectMessage struct {
+	Head holdallv1.GetObjectResponse // its Data is nil
+	Data mem.BufferSlice             // one reference to each buffer, dropped by Free
+}
+
 // Free drops the references to the data.
 func (m *PutMessage) Free() { m.Data.Free(); m.Data = nil }
 
 // Free drops the references to the data.
 func (m *GetMessage) Free() { m.Data.Free(); m.Data = nil }
 
-func (m *PutMessage) parts() (proto.Message, *mem.BufferSlice) { return &m.Head, &m.Data }
-func (m *GetMessage) parts() (proto.Message, *mem.BufferSlice) { return &m.Head, &m.Data }
+// Free drops the references to the data.
+func (m *PutObjectMessage) Free() { m.Data.Free(); m.Data = nil }
+
+// Free drops the references to the data.
+func (m *GetObjectMessage) Free() { m.Data.Free(); m.Data = nil }
+
+func (m *PutMessage) parts() (proto.Message, *mem.BufferSlice)       { return &m.Head, &m.Data }
+func (m *GetMessage) parts() (proto.Message, *mem.BufferSlice)       { return &m.Head, &m.Data }
+func (m *PutObjectMessage) parts() (proto.Message, *mem.BufferSlice) { return &m.Head, &m.Data }
+func (m *GetObjectMessage) parts() (proto.Message, *mem.BufferSlice) { return &m.Head, &m.Data }
 
 // split is a message that Codec takes apart.
 type split interface {
 	parts() (head proto.Message, data *mem.BufferSlice)
 }
 
-// Codec is gRPC's codec "proto" with one difference: the data of a PutMessage
-// and of a GetMessage are not copied, in neither direction. What goes over the
+// Codec is gRPC's codec "proto" with one difference: the data of the four
+// messages above are not copied, in neither direction. What goes over the
 // wire is the same, so either side may use any protobuf codec.
 //
 // Marshal hands the message's references to the data on, so that a buffer is

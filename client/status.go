@@ -32,6 +32,8 @@ var kinds = [...]struct {
 	{holdall.ErrDiskFull, codes.ResourceExhausted, "DISK_FULL"},
 	{holdall.ErrRefused, codes.FailedPrecondition, "REFUSED"},
 	{holdall.ErrStale, codes.FailedPrecondition, "STALE"},
+	{holdall.ErrCondition, codes.FailedPrecondition, "CONDITION"},
+	{holdall.ErrExists, codes.AlreadyExists, "EXISTS"},
 	{holdall.ErrDataLoss, codes.DataLoss, "DATA_LOSS"},
 	{holdall.ErrCorrupt, codes.Internal, "CORRUPT"},
 }
