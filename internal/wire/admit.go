@@ -44,8 +44,12 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 		return nil, status.Errorf(codes.PermissionDenied, "%s: this caller's role may not call it", info.FullMethodName)
 	}
 	c := newCall(ctx, info.FullMethodName, m, s.cfg.ReceiveTimeout)
-	if m.payload {
-		if err := s.reserve(c, info.Header); err != nil {
+	if m.payload || m.chunks {
+		reserve := s.reserve
+		if m.chunks {
+			reserve = s.reserveStream
+		}
+		if err := reserve(c, info.Header); err != nil {
 			s.metrics.refused.WithLabelValues(status.Code(err).String()).Inc()
 			c.over()
 			return nil, err
@@ -62,19 +66,52 @@ func (s *Server) reserve(c *call, header metadata.MD) error {
 	if err != nil {
 		return client.Status(err).Err()
 	}
-	conn, _ := c.Value(connectionKey{}).(*connection)
-	if conn.bytes.Add(size) > maxConnBytes {
-		conn.bytes.Add(-size)
-		return client.Status(&holdall.RetryAfter{Delay: connDelay, Err: fmt.Errorf(
-			"put of %d bytes: this connection has %d bytes on their way in, the most is %d: %w",
-			size, conn.bytes.Load(), maxConnBytes, holdall.ErrExhausted)}).Err()
+	if err := c.occupy(size); err != nil {
+		return client.Status(err).Err()
 	}
-	c.size, c.conn = size, conn
+	c.size = size
 	admission, err := s.cfg.Put.Admit(size)
 	if err != nil {
 		return client.Status(err).Err()
 	}
 	c.admission = admission
+	return nil
+}
+
+// occupy counts bytes on the call's connection until the call is over.
+func (c *call) occupy(n int64) error {
+	conn, _ := c.Value(connectionKey{}).(*connection)
+	if conn.bytes.Add(n) > maxConnBytes {
+		conn.bytes.Add(-n)
+		return &holdall.RetryAfter{Delay: connDelay, Err: fmt.Errorf(
+			"put of %d bytes: this connection has %d bytes on their way in, the most is %d: %w",
+			n, conn.bytes.Load(), maxConnBytes, holdall.ErrExhausted)}
+	}
+	c.conn, c.occupied = conn, n
+	return nil
+}
+
+// reserveStream makes room for what a stream of data may have on its way here: a
+// message, which its handler reads, and a window of what comes after it. What
+// becomes of the data is admitted elsewhere, block by block.
+//
+// It is not the memory for puts that it takes from: streams that waited for a
+// block's memory would hold what they wait for.
+func (s *Server) reserveStream(c *call, header metadata.MD) error {
+	size, err := statedSize(header)
+	if err != nil {
+		return client.Status(err).Err()
+	}
+	n := size + streamWindow
+	if err := c.occupy(n); err != nil {
+		return client.Status(err).Err()
+	}
+	c.size = size
+	if !s.in.TryAcquire(n) {
+		return client.Status(&holdall.RetryAfter{Delay: connDelay, Err: fmt.Errorf(
+			"put of an object: streams have all of the %d bytes that they may have on their way in: %w", s.cfg.StreamMemory, holdall.ErrExhausted)}).Err()
+	}
+	c.release = func() { s.in.Release(n) }
 	return nil
 }
 

@@ -54,7 +54,7 @@ func (b *blockServer) put(ctx context.Context, in *client.PutMessage) (*holdallv
 		}
 		want = &id
 	}
-	ns, err := b.namespace(in.Head.Namespace)
+	ns, err := b.server.namespace(in.Head.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (b *blockServer) get(ctx context.Context, in *holdallv1.GetRequest) (*clien
 	if uint64(in.Offset)+uint64(in.Length) > holdall.MaxBlockSize {
 		return nil, fmt.Errorf("get %v: range of %d bytes at %d is outside every block: %w", id, in.Length, in.Offset, holdall.ErrInvalid)
 	}
-	ns, err := b.namespace(in.Namespace)
+	ns, err := b.server.namespace(in.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (b *blockServer) Stat(ctx context.Context, in *holdallv1.StatRequest) (*hol
 	if err != nil {
 		return nil, err
 	}
-	ns, err := b.namespace(in.Namespace)
+	ns, err := b.server.namespace(in.Namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (b *blockServer) each(ctx context.Context, in list, f func(IDs, context.Con
 		}
 		ids[i] = id
 	}
-	ns, err := b.namespace(in.GetNamespace())
+	ns, err := b.server.namespace(in.GetNamespace())
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func nameOf(name string) string {
 // namespace finds the namespace that a request names. One that is not there is
 // ErrInvalid, not ErrNotFound: a caller who mistyped it must not be told that
 // its blocks are gone.
-func (b *blockServer) namespace(name string) (holdall.NamespaceID, error) {
+func (s *Server) namespace(name string) (holdall.NamespaceID, error) {
 	name = nameOf(name)
 	if len(name) > maxNamespaceName {
 		return 0, fmt.Errorf("namespace of %d bytes, the most is %d: %w", len(name), maxNamespaceName, holdall.ErrInvalid)
@@ -285,8 +285,8 @@ func (b *blockServer) namespace(name string) (holdall.NamespaceID, error) {
 		return holdall.DefaultNamespace, nil
 	}
 	id, err := holdall.SystemNamespace, error(nil)
-	if b.server.cfg.Namespaces != nil {
-		id, err = b.server.cfg.Namespaces.NamespaceID(name)
+	if s.cfg.Namespaces != nil {
+		id, err = s.cfg.Namespaces.NamespaceID(name)
 	}
 	switch {
 	case errors.Is(err, holdall.ErrNotFound) || err == nil && id == holdall.SystemNamespace:

@@ -33,9 +33,11 @@ type call struct {
 	deadline  time.Time   // zero: none
 	slow      *time.Timer // ends the call while its request is awaited,
 	late      *time.Timer // and when it lasts too long; nil: it may last
-	size      int64       // bytes admitted
+	size      int64       // bytes admitted, of a stream: in each of its messages
 	admission Admission   // nil: carries no payload
+	release   func()      // nil: took no room as a stream
 	conn      *connection
+	occupied  int64 // bytes, on conn
 	unwatch   func() bool
 	stage     atomic.Int32
 }
@@ -127,8 +129,11 @@ func (c *call) end() {
 	if c.admission != nil {
 		c.admission.Release()
 	}
+	if c.release != nil {
+		c.release()
+	}
 	if c.conn != nil {
-		c.conn.bytes.Add(-c.size)
+		c.conn.bytes.Add(-c.occupied)
 	}
 	c.cancel(context.Canceled)
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/client"
 	"github.com/holdall/holdall/internal/buffer"
+	"github.com/holdall/holdall/internal/manifest"
+	"github.com/holdall/holdall/internal/object"
+	"github.com/holdall/holdall/metadata"
 )
 
 // Admission is leave to send one block. It counts against the memory for puts
@@ -117,6 +120,71 @@ type Metadata interface {
 	ReleaseMetadata(ctx context.Context) error
 }
 
+// Objects puts objects and finds them. A method's errors are those of
+// object.Objects.
+type Objects interface {
+	Put(ctx context.Context, r object.PutRequest) (metadata.Object, error)
+	Open(ctx context.Context, at object.Place, o object.GetOptions) (Opened, error)
+	Head(ctx context.Context, at object.Place, version holdall.Version) (metadata.Object, error)
+	List(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (metadata.ListPage, error)
+}
+
+// Opened is an object, or a range of it, that is about to be read.
+type Opened struct {
+	Object metadata.Object
+	Offset int64 // of the first byte that Body has
+	Length int64 // bytes that it has
+	Body   Body
+}
+
+// Body is bytes of an object, in pieces of at most holdall.MaxBlockSize. Close
+// ends it.
+type Body interface {
+	// Next returns the next piece, which the caller releases, or io.EOF.
+	Next() (buffer.View, error)
+	Close() error
+}
+
+// ObjectChanges changes what is known of objects, without their bytes.
+type ObjectChanges interface {
+	Delete(ctx context.Context, r object.DeleteRequest) (metadata.Object, error)
+	Undelete(ctx context.Context, at object.Place) (metadata.Object, error)
+	Copy(ctx context.Context, r object.CopyRequest) (metadata.Object, error)
+	SetTags(ctx context.Context, at object.Place, version holdall.Version, tags []manifest.Tag) (metadata.Object, error)
+}
+
+// Buckets are those of the cell.
+type Buckets interface {
+	CreateBucket(ctx context.Context, ns holdall.NamespaceID, name string) (metadata.Bucket, error)
+	RemoveBucket(ctx context.Context, ns holdall.NamespaceID, name string) error
+	ListBuckets(ctx context.Context, ns holdall.NamespaceID, after string, limit int) ([]metadata.Bucket, error)
+}
+
+// NamespaceTable is the table of namespaces, for operators. The cell's own
+// namespace is not in it. A retention or a quota that is nil is left as it is,
+// or at its default.
+type NamespaceTable interface {
+	CreateNamespace(ctx context.Context, name string, retention *time.Duration, quota int64) (client.Namespace, error)
+
+	// ListNamespaces returns at most limit namespaces with names above after, by
+	// name.
+	ListNamespaces(ctx context.Context, after string, limit int) ([]client.Namespace, error)
+	ShowNamespace(ctx context.Context, name string) (client.Namespace, error)
+	SetNamespace(ctx context.Context, name string, retention *time.Duration, quota *int64) (client.Namespace, error)
+	RemoveNamespace(ctx context.Context, name string) error
+}
+
+// Credentials are the access keys of the S3 front door.
+type Credentials interface {
+	// CreateCredential makes an access key and its secret, which is kept nowhere
+	// in the clear.
+	CreateCredential(ctx context.Context, namespace, note string) (c client.Credential, secret string, err error)
+
+	// ListCredentials returns at most limit access keys above after, in order.
+	ListCredentials(ctx context.Context, namespace, after string, limit int) ([]client.Credential, error)
+	RemoveCredential(ctx context.Context, namespace, accessKey string) error
+}
+
 // Config says what a Server serves. Put and Get must be set. The methods of an
 // interface that is nil are UNIMPLEMENTED; without Namespaces there is only
 // "default".
@@ -126,6 +194,13 @@ type Config struct {
 	IDs        IDs
 	Namespaces Namespaces
 
+	Objects Objects
+	Changes ObjectChanges
+	Buckets Buckets
+
+	NamespaceTable NamespaceTable
+	Credentials    Credentials
+
 	Process  Process
 	Cell     Cell
 	Disks    Disks
@@ -134,6 +209,14 @@ type Config struct {
 
 	// ReceiveTimeout is how long a request may take to arrive; default 10 s.
 	ReceiveTimeout time.Duration
+
+	// SendTimeout is how long the caller of a get of an object may take nothing;
+	// default 30 s.
+	SendTimeout time.Duration
+
+	// StreamMemory is how many bytes the messages of puts of objects may take on
+	// their way in, before they are part of a block. Default 128 MiB.
+	StreamMemory int64
 
 	Logger     *slog.Logger          // default slog.Default()
 	Registerer prometheus.Registerer // nil = metrics are not registered
@@ -151,12 +234,23 @@ func (cfg Config) Validate() error {
 	rule(cfg.Get != nil, "Get: must be set")
 	rule(cfg.ReceiveTimeout >= 0 && cfg.ReceiveTimeout <= maxDeadline,
 		"ReceiveTimeout: %v, must be at most %v", cfg.ReceiveTimeout, maxDeadline)
+	rule(cfg.SendTimeout >= 0, "SendTimeout: %v, must not be negative", cfg.SendTimeout)
+	rule(cfg.StreamMemory == 0 || cfg.StreamMemory >= minStreamMemory, "StreamMemory: %d bytes, must be at least %d", cfg.StreamMemory, minStreamMemory)
 	return errors.Join(faults...)
 }
+
+// minStreamMemory lets one stream in that states nothing.
+const minStreamMemory = holdall.MaxBlockSize + streamWindow
 
 func (cfg Config) withDefaults() Config {
 	if cfg.ReceiveTimeout == 0 {
 		cfg.ReceiveTimeout = 10 * time.Second
+	}
+	if cfg.SendTimeout == 0 {
+		cfg.SendTimeout = 30 * time.Second
+	}
+	if cfg.StreamMemory == 0 {
+		cfg.StreamMemory = 128 << 20
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

@@ -15,6 +15,7 @@ const (
 type method struct {
 	allowed roles
 	payload bool // carries a block: its bytes are admitted at the headers
+	chunks  bool // a stream of data: room for one message is made at the headers
 	stream  bool // has no deadline of the server's: it lasts as long as its caller
 }
 
@@ -34,6 +35,27 @@ func methods() map[string]method {
 		holdallv1.BlockService_Claim_FullMethodName:    user,
 		holdallv1.BlockService_Delete_FullMethodName:   user,
 		holdallv1.BlockService_Undelete_FullMethodName: user,
+
+		holdallv1.ObjectService_CreateBucket_FullMethodName: user,
+		holdallv1.ObjectService_RemoveBucket_FullMethodName: user,
+		holdallv1.ObjectService_ListBuckets_FullMethodName:  user,
+		holdallv1.ObjectService_Put_FullMethodName:          {allowed: user.allowed, stream: true, chunks: true},
+		holdallv1.ObjectService_Get_FullMethodName:          {allowed: user.allowed, stream: true},
+		holdallv1.ObjectService_Head_FullMethodName:         user,
+		holdallv1.ObjectService_List_FullMethodName:         user,
+		holdallv1.ObjectService_Delete_FullMethodName:       user,
+		holdallv1.ObjectService_Undelete_FullMethodName:     user,
+		holdallv1.ObjectService_Copy_FullMethodName:         user,
+		holdallv1.ObjectService_SetTags_FullMethodName:      user,
+
+		holdallv1.AdminService_CreateNamespace_FullMethodName:  operator,
+		holdallv1.AdminService_ListNamespaces_FullMethodName:   operator,
+		holdallv1.AdminService_ShowNamespace_FullMethodName:    operator,
+		holdallv1.AdminService_SetNamespace_FullMethodName:     operator,
+		holdallv1.AdminService_RemoveNamespace_FullMethodName:  operator,
+		holdallv1.AdminService_CreateCredential_FullMethodName: operator,
+		holdallv1.AdminService_ListCredentials_FullMethodName:  operator,
+		holdallv1.AdminService_RemoveCredential_FullMethodName: operator,
 
 		holdallv1.AdminService_CellStatus_FullMethodName:      operator,
 		holdallv1.AdminService_ListDisks_FullMethodName:       operator,

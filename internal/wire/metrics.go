@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
+
+	holdallv1 "github.com/holdall/holdall/proto/holdall/v1"
 )
 
 // metrics are the states of the front, by method and code: a few dozen series.
@@ -48,7 +50,10 @@ func newMetrics(to prometheus.Registerer) (*metrics, error) {
 // ended counts a call. name is that of a method in the table, so the labels are
 // few.
 func (m *metrics) ended(name string, code codes.Code, took time.Duration) {
-	name = name[strings.LastIndexByte(name, '/')+1:]
+	service, name, _ := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+	if service == holdallv1.ObjectService_ServiceDesc.ServiceName {
+		name = "Object" + name // blocks are put, too
+	}
 	m.calls.WithLabelValues(name, code.String()).Inc()
 	m.seconds.WithLabelValues(name).Observe(took.Seconds())
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health"
@@ -30,6 +31,13 @@ const (
 	workers        = 64        // goroutines kept for calls: their stacks have grown already
 	connBuffer     = 256 << 10 // bytes of gRPC's own buffer each way: fewer system calls a block than with 32 KiB
 
+	// gRPC takes in this much of a stream before anybody asks for it, and of a
+	// connection before it has looked at it. It widens a stream's window by itself
+	// once it knows the length of a message that a handler waits for; left to
+	// itself, it widens every stream's to up to 16 MiB, whoever waits.
+	streamWindow = 256 << 10
+	connWindow   = 16 << 20
+
 	handshakeTimeout = 10 * time.Second
 	idleTimeout      = 15 * time.Minute // of a connection without calls: clients come back by themselves
 	pingAfter        = 30 * time.Second // of silence, to find peers that are gone
@@ -37,7 +45,7 @@ const (
 	minPing          = 15 * time.Second // between a client's pings; one that pings more often is hung up on
 )
 
-// Server serves BlockService, AdminService, health and reflection.
+// Server serves BlockService, ObjectService, AdminService, health and reflection.
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
@@ -46,6 +54,8 @@ type Server struct {
 	granted roles // to every caller: plaintext is for loopback, where all are one user
 	health  *health.Server
 	grpc    *grpc.Server
+
+	in *semaphore.Weighted // bytes of memory of puts of objects
 }
 
 // NewServer returns a Server that is not ready: health says so until SetReady.
@@ -63,6 +73,7 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Logger, metrics: m, methods: methods(),
 		granted: roleUser | roleOperator | roleAnyone,
 		health:  health.NewServer(),
+		in:      semaphore.NewWeighted(cfg.StreamMemory),
 	}
 	s.grpc = grpc.NewServer(append(transportOptions(),
 		grpc.ForceServerCodecV2(codec{client.NewCodec()}),
@@ -79,6 +90,8 @@ func transportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeader),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.MaxRecvMsgSize(client.MaxMessage),
 		grpc.MaxSendMsgSize(client.MaxMessage),
 		grpc.ReadBufferSize(connBuffer),
@@ -95,6 +108,7 @@ func transportOptions() []grpc.ServerOption {
 func (s *Server) register() {
 	blocks := &blockServer{server: s}
 	s.RegisterService(&holdallv1.BlockService_ServiceDesc, blocks)
+	s.RegisterService(&holdallv1.ObjectService_ServiceDesc, &objectServer{server: s})
 	s.RegisterService(&holdallv1.AdminService_ServiceDesc, &adminServer{cfg: s.cfg})
 	s.RegisterService(&healthpb.Health_ServiceDesc, s.health)
 	reflection.Register(s)
@@ -119,7 +133,7 @@ func (s *Server) SetReady(ready bool) {
 	if ready {
 		status = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", holdallv1.BlockService_ServiceDesc.ServiceName, holdallv1.AdminService_ServiceDesc.ServiceName} {
+	for _, name := range []string{"", holdallv1.BlockService_ServiceDesc.ServiceName, holdallv1.ObjectService_ServiceDesc.ServiceName, holdallv1.AdminService_ServiceDesc.ServiceName} {
 		s.health.SetServingStatus(name, status)
 	}
 }

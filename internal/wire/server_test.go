@@ -37,11 +37,13 @@ func TestEveryMethodIsListedWithItsRoles(t *testing.T) {
 				t.Errorf("%s may be called by nobody", name)
 			case row.stream != (m.IsServerStream || m.IsClientStream):
 				t.Errorf("%s: the table says stream is %v", name, row.stream)
-			case row.payload != (m.Name == "Put"):
+			case row.payload != (name == "/holdall.v1.BlockService/Put"):
 				t.Errorf("%s: the table says payload is %v", name, row.payload)
+			case row.chunks != (m.IsClientStream && strings.HasPrefix(name, "/holdall.")):
+				t.Errorf("%s: the table says chunks is %v", name, row.chunks)
 			case strings.Contains(name, "AdminService") && row.allowed != roleOperator:
 				t.Errorf("%s: more than operators may call it", name)
-			case strings.Contains(name, "BlockService") && row.allowed&roleAnyone != 0:
+			case (strings.Contains(name, "BlockService") || strings.Contains(name, "ObjectService")) && row.allowed&roleAnyone != 0:
 				t.Errorf("%s: anyone may call it", name)
 			}
 		}
