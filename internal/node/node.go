@@ -235,7 +235,9 @@ func (n *Node) serve(l *listeners) error {
 	var err error
 	n.grpc, err = wire.NewServer(wire.Config{
 		Put: putter{n.gateway}, Get: getter{n}, IDs: ids{n}, Namespaces: namespaces{n.store},
-		Process: n, Cell: n, Disks: n, Volumes: n, Metadata: n, Logger: n.log, Registerer: n.registry,
+		Objects: objects{n}, Changes: objects{n}, Buckets: objects{n}, NamespaceTable: spaces{n}, Credentials: spaces{n},
+		StreamMemory: n.cfg.Split().GoLimit / 4,
+		Process:      n, Cell: n, Disks: n, Volumes: n, Metadata: n, Logger: n.log, Registerer: n.registry,
 	})
 	if err != nil {
 		return err
