@@ -142,6 +142,9 @@ func TestDamagedJournalBlocksAreRefused(t *testing.T) {
 	if _, _, err := ParseJournal(append(good[:len(good):len(good)], 0)); !errors.Is(err, holdall.ErrCorrupt) {
 		t.Errorf("a byte too many: %v", err)
 	}
+	if _, _, err := ParseJournal(bytesOfKind(good, 255)); !errors.Is(err, holdall.ErrCorrupt) {
+		t.Errorf("a kind that nobody knows: %v", err)
+	}
 	for _, at := range []int{0, 8, 10, 12, 15, 20, journalHeaderSize, journalHeaderSize + 1} {
 		bad := append([]byte(nil), good...)
 		bad[at] ^= 0xff
@@ -151,10 +154,24 @@ func TestDamagedJournalBlocksAreRefused(t *testing.T) {
 	}
 }
 
+// bytesOfKind returns block with the kind of its first change replaced.
+func bytesOfKind(block []byte, kind byte) []byte {
+	other := append([]byte(nil), block...)
+	other[journalHeaderSize] = kind
+	return other
+}
+
 func FuzzParseJournal(f *testing.F) {
 	block, _ := AppendJournal(nil, exampleCell, 1, exampleChanges(), 1<<20)
 	f.Add(block)
 	f.Add([]byte(journalMagic))
+	r := rand.New(rand.NewPCG(1, 1))
+	for kind := metadata.ChangeNamespace; kind <= metadata.ChangeMigration; kind++ {
+		c := metadata.Change{Seq: 7, Time: time.Unix(1.7e9, 0).UTC(), Kind: kind}
+		randomNames(r, &c)
+		block, _ := AppendJournal(nil, exampleCell, 1, []metadata.Change{c}, 1<<20)
+		f.Add(block)
+	}
 	late := bytes.Clone(block)
 	late[journalHeaderSize+2] = 2 // the first change a nanosecond after the block's time
 	f.Add(late)

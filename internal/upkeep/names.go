@@ -18,9 +18,9 @@ const (
 // due at once then: purgeBlocks comes next.
 func (u *Upkeep) purgeVersions(ctx context.Context, p *patience) error {
 	now := u.cfg.Now()
-	before := now.Add(-p.shortest)
+	before := justAfter(now.Add(-p.shortest))
 	if p.leaving {
-		before = now
+		before = justAfter(now)
 	}
 	var purged int64
 	for range purgePages {
@@ -106,7 +106,7 @@ func (u *Upkeep) releaseNode(ctx context.Context, k metadata.BlockKey) (metadata
 
 // releaseUploads drops the parts of uploads that were completed or aborted.
 func (u *Upkeep) releaseUploads(ctx context.Context) error {
-	ended, err := u.cfg.Versions.EndedUploads(u.cfg.Now(), uploadsAtOnce)
+	ended, err := u.cfg.Versions.EndedUploads(justAfter(u.cfg.Now()), uploadsAtOnce)
 	if err != nil {
 		return err
 	}

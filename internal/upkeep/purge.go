@@ -46,6 +46,10 @@ func (p *patience) over(ns holdall.NamespaceID, since, now time.Time) bool {
 	return known && !since.Add(wait).After(now)
 }
 
+// justAfter makes a bound that leaves its time out take it in: metadata counts
+// in milliseconds.
+func justAfter(t time.Time) time.Time { return t.Add(time.Millisecond) }
+
 // purge removes the rows of versions and blocks whose retention has ended, as
 // many as the breaker lets it, and returns how many. Versions come first: they
 // hold blocks.
@@ -70,7 +74,7 @@ func (u *Upkeep) purge(ctx context.Context) (int64, error) {
 // have yet to wait: a namespace with a long retention holds up no other.
 func (u *Upkeep) purgeBlocks(ctx context.Context, p *patience) (int64, error) {
 	var purged int64
-	before := u.cfg.Now().Add(-p.shortest)
+	before := justAfter(u.cfg.Now().Add(-p.shortest))
 	for range purgePages {
 		page, err := u.cfg.Trash.TrashAfter(u.purgeAt, before, holdall.MaxIDsPerCall)
 		if err != nil {
