@@ -84,12 +84,6 @@ func Open(ctx context.Context, cfg Config) (*Mirror, error) {
 	return m, nil
 }
 
-// unsigned sends a body whose hash is not in the signature: it is read once, as it
-// comes, and cannot be hashed before.
-func unsigned(o *s3.Options) {
-	o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
-}
-
 // Facts are what the bucket says of an object.
 type Facts struct {
 	ETag     string // without quotes

@@ -112,7 +112,7 @@ func TestWhatIsPutIsThere(t *testing.T) {
 	for _, content := range []string{"", "x", big} {
 		r := st.Put(t.Context(), Put{
 			Key: "a/b", Body: iotest.HalfReader(strings.NewReader(content)), Size: int64(len(content)),
-			Attributes: manifest.Attributes{ContentType: "text/x", CacheControl: "no-store", User: []manifest.Field{{Name: "colour", Value: "red"}}},
+			Attributes: manifest.Attributes{ContentType: "text/x", CacheControl: "no-store", ContentEncoding: "gzip", User: []manifest.Field{{Name: "colour", Value: "red"}}},
 			Tags:       []manifest.Tag{{Key: "a b", Value: "c=d"}},
 		})
 		st.want("put", r, ledger.Done, nil)
@@ -121,7 +121,7 @@ func TestWhatIsPutIsThere(t *testing.T) {
 		}
 	}
 	out, err := st.direct.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &st.bucket, Key: aws.String("a/b")})
-	if err != nil || *out.ContentType != "text/x" || *out.CacheControl != "no-store" || out.Metadata["colour"] != "red" {
+	if err != nil || *out.ContentType != "text/x" || *out.CacheControl != "no-store" || *out.ContentEncoding != "gzip" || out.Metadata["colour"] != "red" {
 		t.Errorf("%+v: %v", out, err)
 	}
 	tags, err := st.direct.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: &st.bucket, Key: aws.String("a/b")})
@@ -173,9 +173,11 @@ func TestALatePutFindsAnotherObject(t *testing.T) {
 func TestABodyThatFailsStoresNothing(t *testing.T) {
 	st := newStage(t, Config{})
 	broken := errors.New("broken")
-	r := st.Put(t.Context(), Put{Key: "k", Size: 1 << 20, Body: io.MultiReader(bytes.NewReader(make([]byte, 1<<19)), iotest.ErrReader(broken))})
-	st.want("body that fails", r, ledger.Refused, broken)
-	r = st.Put(t.Context(), Put{Key: "k", Size: 1 << 20, Body: bytes.NewReader(make([]byte, 1<<19))})
+	for _, missing := range []int{1, 1000, 1 << 19} {
+		r := st.Put(t.Context(), Put{Key: "k", Size: 1 << 20, Body: io.MultiReader(bytes.NewReader(make([]byte, 1<<20-missing)), iotest.ErrReader(broken))})
+		st.want("body that fails", r, ledger.Refused, broken)
+	}
+	r := st.Put(t.Context(), Put{Key: "k", Size: 1 << 20, Body: bytes.NewReader(make([]byte, 1<<19))})
 	if r.Outcome == ledger.Done {
 		t.Error("half a body was taken for a whole one")
 	}
@@ -217,4 +219,27 @@ func TestAServerThatIsNotThereRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.want("put", st.put("k", "one", Expect{}), ledger.Refused, holdall.ErrUnavailable)
+}
+
+func TestAnUploadBecomesAnObject(t *testing.T) {
+	st := newStage(t, Config{})
+	u, r := st.CreateUpload(t.Context(), "k", manifest.Attributes{ContentType: "text/x"}, nil)
+	st.want("create", r, ledger.Done, nil)
+	var parts []Part
+	for n, content := range []string{strings.Repeat("a", 5<<20), "b"} {
+		p := Part{Number: n + 1, Body: iotest.HalfReader(strings.NewReader(content)), Size: int64(len(content))}
+		r := st.PutPart(t.Context(), u, p)
+		st.want("part", r, ledger.Done, nil)
+		parts = append(parts, Part{Number: p.Number, ETag: r.Facts.ETag})
+	}
+	st.want("complete over another", st.Complete(t.Context(), u, parts, Expect{true, etagOf("other")}), ledger.Refused, holdall.ErrNotFound)
+	r = st.Complete(t.Context(), u, parts, Expect{Known: true})
+	st.want("complete", r, ledger.Done, nil)
+	if got := st.holds("k"); len(got) != 5<<20+1 || !strings.HasSuffix(r.Facts.ETag, "-2") {
+		t.Errorf("%d bytes, ETag %q", len(got), r.Facts.ETag)
+	}
+	other, r := st.CreateUpload(t.Context(), "k", manifest.Attributes{}, nil)
+	st.want("create", r, ledger.Done, nil)
+	st.want("abort", st.Abort(t.Context(), other), ledger.Done, nil)
+	st.want("abort again", st.Abort(t.Context(), other), ledger.Done, nil)
 }

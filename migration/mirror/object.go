@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -46,9 +47,9 @@ func (m *Mirror) Put(ctx context.Context, p Put) Result {
 		return Result{Outcome: ledger.Refused, Err: err}
 	}
 	in.Expires = expires
-	out, err := m.s3.PutObject(ctx, in, unsigned)
-	if body.err != nil { // short of its length: no server takes it
-		return Result{Outcome: ledger.Refused, Err: body.err}
+	out, err := m.s3.PutObject(ctx, in, m.streamed(p.Size))
+	if failed := body.failed(); failed != nil { // short of its length: no server takes it
+		return Result{Outcome: ledger.Refused, Err: failed}
 	}
 	r := m.result("PutObject", p.Key, err)
 	if err == nil {
@@ -126,7 +127,16 @@ type watched struct {
 	timer  *time.Timer
 	stall  time.Duration
 	answer time.Duration
-	err    error
+
+	mu  sync.Mutex // guards err: the library may read on after it has returned
+	err error
+}
+
+// failed returns the body's own error.
+func (w *watched) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 func (w *watched) Read(p []byte) (int, error) {
@@ -138,7 +148,9 @@ func (w *watched) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		w.timer.Reset(w.answer)
 	default:
+		w.mu.Lock()
 		w.err = err
+		w.mu.Unlock()
 	}
 	return n, err
 }
