@@ -4,6 +4,8 @@
 // What a write comes to package ledger says; who may write, metadata. It keeps
 // nothing that outlives a call.
 //
-// Reading order: door.go, write.go, read.go; beneath them tee.go (one body, two
-// stores), keys.go (one writer a key), gate.go (steps).
+// Reading order: door.go, call.go, put.go, settle.go (what a write comes to), read.go;
+// then delete.go, upload.go, complete.go, list.go, shadow.go, steps.go; beneath them
+// tee.go and held.go (one body, two
+// stores), keys.go (one writer a key), gate.go (calls and steps).
 package door

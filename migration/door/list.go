@@ -1,0 +1,229 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/manifest"
+	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/migration/source"
+)
+
+// List returns a page of a bucket's listing: the source's until the flip, then the
+// cell's, to which flipped adds the source's keys of which the cell has no record.
+// A listing of versions is the cell's. Errors are those of object.Objects, and
+// ErrRefused.
+func (d *Door) List(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (metadata.ListPage, error) {
+	c, err := d.enter(ctx, ns, bucket)
+	if err != nil {
+		return metadata.ListPage{}, err
+	}
+	defer c.leave()
+	if q.Limit == 0 {
+		q.Limit = holdall.MaxListPage
+	}
+	if c != nil && !q.Versions && c.m.State <= metadata.StateShadow {
+		return c.listSource(ctx, &q)
+	}
+	page, err := d.cfg.Objects.List(ctx, ns, bucket, q)
+	for i := range page.Objects {
+		page.Objects[i] = shown(page.Objects[i])
+	}
+	if err != nil || c == nil || q.Versions || c.m.State != metadata.StateFlipped {
+		return page, err
+	}
+	return c.merge(ctx, &q, page)
+}
+
+// listSource returns a page of the source's.
+func (c *call) listSource(ctx context.Context, q *metadata.ListQuery) (page metadata.ListPage, err error) {
+	from := q.After
+	if rolled, ok := prefixOf(q, q.After); ok && rolled == q.After {
+		from = beyond(rolled) // all below it was shown as one
+	}
+	for {
+		p, err := c.at.Read.List(ctx, source.ListRequest{Prefix: q.Prefix, Delimiter: q.Delimiter, After: source.Position{Key: from}, Most: q.Limit})
+		if err != nil {
+			return metadata.ListPage{}, readError(err)
+		}
+		for i := range p.Entries {
+			o, err := c.listed(&p.Entries[i])
+			if err != nil {
+				return metadata.ListPage{}, err
+			}
+			page.Objects = append(page.Objects, o)
+		}
+		for _, prefix := range p.Prefixes {
+			if prefix > q.After { // some servers roll up what lies behind After
+				page.Prefixes = append(page.Prefixes, prefix)
+			}
+		}
+		page.More, from = p.More, p.Next.Key
+		if !page.More || len(page.Objects)+len(page.Prefixes) > 0 {
+			page.Last = lastOf(&page)
+			return page, nil
+		}
+	}
+}
+
+// listed is an entry of the source's listing as a row.
+func (c *call) listed(e *source.Entry) (metadata.Object, error) {
+	o := metadata.Object{Bucket: c.id, Key: e.Key, Size: e.Size, Modified: e.Modified, ETag: e.ETag}
+	if e.Class == "" || e.Class == "STANDARD" {
+		return o, nil
+	}
+	var err error
+	if o.Attributes, err = (&manifest.Attributes{StorageClass: e.Class}).Encode(); err != nil {
+		err = fmt.Errorf("door: what the source says of %.80q: %w", e.Key, err)
+	}
+	return o, err
+}
+
+// prefixOf returns the common prefix that a listing shows a key as.
+func prefixOf(q *metadata.ListQuery, key string) (string, bool) {
+	if q.Delimiter == "" || !strings.HasPrefix(key, q.Prefix) {
+		return "", false
+	}
+	i := strings.Index(key[len(q.Prefix):], q.Delimiter)
+	if i < 0 {
+		return "", false
+	}
+	return key[:len(q.Prefix)+i+len(q.Delimiter)], true
+}
+
+// beyond is above every key that begins with a prefix, and below all others that
+// are above it: the source's keys are text.
+func beyond(prefix string) string { return prefix + string(rune(0x10ffff)) }
+
+func lastOf(p *metadata.ListPage) (last string) {
+	if n := len(p.Objects); n > 0 {
+		last = p.Objects[n-1].Key
+	}
+	if n := len(p.Prefixes); n > 0 {
+		last = max(last, p.Prefixes[n-1])
+	}
+	return last
+}
+
+// merge adds to a page of the cell's what only the source knows. There should be
+// nothing: without the source the cell's page stands.
+func (c *call) merge(ctx context.Context, q *metadata.ListQuery, cell metadata.ListPage) (metadata.ListPage, error) {
+	other, err := c.listSource(ctx, q)
+	if err != nil {
+		c.d.metrics.skipped.Inc()
+		c.d.log.Warn("migration: a listing could not ask the source for keys that the cell has never heard of", "bucket", c.id, "err", err)
+		return cell, nil
+	}
+	end := func(p *metadata.ListPage, name string) bool { return !p.More || name <= p.Last }
+	var out metadata.ListPage
+	for _, o := range other.Objects {
+		if !end(&cell, o.Key) {
+			break
+		}
+		if has(cell.Objects, o.Key) {
+			continue
+		}
+		unknown, err := c.unrecorded(ctx, o.Key)
+		if err != nil {
+			return metadata.ListPage{}, err
+		}
+		if unknown {
+			out.Objects = append(out.Objects, o)
+		}
+	}
+	for _, p := range other.Prefixes {
+		if !end(&cell, p) {
+			break
+		}
+		if slices.Contains(cell.Prefixes, p) {
+			continue
+		}
+		if unknown, err := c.unrecordedBelow(ctx, p); err != nil {
+			return metadata.ListPage{}, err
+		} else if unknown {
+			out.Prefixes = append(out.Prefixes, p)
+		}
+	}
+	if len(out.Objects)+len(out.Prefixes) == 0 && (!other.More || cell.More && cell.Last <= other.Last) {
+		return cell, nil
+	}
+	return joined(q, cell, out, &other), nil
+}
+
+// joined puts two pages together, as far as both of them reach.
+func joined(q *metadata.ListQuery, cell, extra metadata.ListPage, other *metadata.ListPage) metadata.ListPage {
+	reach := func(name string) bool {
+		return (!cell.More || name <= cell.Last) && (!other.More || name <= other.Last)
+	}
+	out := metadata.ListPage{More: cell.More || other.More}
+	for _, o := range append(slices.Clone(cell.Objects), extra.Objects...) {
+		if reach(o.Key) {
+			out.Objects = append(out.Objects, o)
+		} else {
+			out.More = true
+		}
+	}
+	for _, p := range append(slices.Clone(cell.Prefixes), extra.Prefixes...) {
+		if reach(p) {
+			out.Prefixes = append(out.Prefixes, p)
+		} else {
+			out.More = true
+		}
+	}
+	slices.SortFunc(out.Objects, func(a, b metadata.Object) int { return strings.Compare(a.Key, b.Key) })
+	slices.Sort(out.Prefixes)
+	for len(out.Objects)+len(out.Prefixes) > q.Limit {
+		o, p := len(out.Objects), len(out.Prefixes)
+		if p == 0 || o > 0 && out.Objects[o-1].Key > out.Prefixes[p-1] {
+			out.Objects = out.Objects[:o-1]
+		} else {
+			out.Prefixes = out.Prefixes[:p-1]
+		}
+		out.More = true
+	}
+	out.Last = lastOf(&out)
+	if len(out.Objects)+len(out.Prefixes) == 0 && out.More { // what both reach is nothing: go on behind it
+		out.Last = min(reachOf(&cell), reachOf(other))
+	}
+	return out
+}
+
+// reachOf is the last name that a page speaks for.
+func reachOf(p *metadata.ListPage) string {
+	if !p.More {
+		return beyond("")
+	}
+	return p.Last
+}
+
+func has(objects []metadata.Object, key string) bool {
+	_, found := slices.BinarySearchFunc(objects, key, func(o metadata.Object, key string) int { return strings.Compare(o.Key, key) })
+	return found
+}
+
+// unrecorded says whether the cell has neither a version nor a marker of a key.
+func (c *call) unrecorded(ctx context.Context, key string) (bool, error) {
+	_, err := c.d.cfg.Names.Object(ctx, c.id, key)
+	if errors.Is(err, holdall.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// unrecordedBelow says whether one of the first keys below a prefix is unrecorded.
+func (c *call) unrecordedBelow(ctx context.Context, prefix string) (bool, error) {
+	p, err := c.at.Read.List(ctx, source.ListRequest{Prefix: prefix, Most: holdall.MaxListPage})
+	if err != nil {
+		return false, readError(err)
+	}
+	for i := range p.Entries {
+		if unknown, err := c.unrecorded(ctx, p.Entries[i].Key); unknown || err != nil {
+			return unknown, err
+		}
+	}
+	return false, nil
+}
