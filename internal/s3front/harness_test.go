@@ -37,6 +37,7 @@ type cell struct {
 	node *node.Node
 	addr string // of S3
 	http string // of the console
+	grpc string
 
 	access string
 	secret s3front.Secret
@@ -83,6 +84,9 @@ func (c *cell) up() {
 	for word := range strings.FieldsSeq(c.node.ReadyLine()) {
 		if addr, ok := strings.CutPrefix(word, "s3="); ok {
 			c.addr = addr
+		}
+		if addr, ok := strings.CutPrefix(word, "grpc="); ok {
+			c.grpc = addr
 		}
 		if addr, ok := strings.CutPrefix(word, "http="); ok {
 			c.http = addr
