@@ -17,6 +17,7 @@ var layers = [][]string{
 	{"internal/gateway", "internal/upkeep", "migration/mirror"},
 	{"internal/object"},
 	{"migration/door"},
+	{"migration/worker"},
 	{"internal/wire", "internal/s3front"},
 	{"internal/node", "internal/sim", "internal/drills"},
 	{"bench"},
