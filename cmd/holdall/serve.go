@@ -25,6 +25,10 @@ is durable in metadata. There are no short acknowledgements and no flag that
 weakens this. Its one limit: if all metadata is lost and rebuilt from the disks,
 an undelete or a dedup claim of the last minute may come back as trash, listed.
 
+With --s3 ADDR it also speaks S3: path-style addresses, region us-east-1, and
+access keys from "holdall namespace credential create". Each belongs to one
+namespace and sees the buckets of that one alone.
+
 A disk that is missing, emptied or broken is shown as failed and never made anew;
 the others serve on. SIGTERM finishes what is in flight; a second signal ends the
 process at once, which loses nothing that was acknowledged.`
@@ -38,7 +42,7 @@ func (c *cli) serveCommand() *cobra.Command {
 		Short: "Serve a cell",
 		Long:  serveLong,
 		Example: "  holdall serve\n  holdall serve --data /srv/holdall --disk /mnt/a --disk /mnt/b --disk /mnt/c --disk /mnt/d\n" +
-			"  holdall serve --config /etc/holdall/holdall.toml",
+			"  holdall serve --s3 127.0.0.1:7480\n  holdall serve --config /etc/holdall/holdall.toml",
 		Args: cobra.NoArgs,
 	}
 	settings := c.addSettings(cmd.Flags())
