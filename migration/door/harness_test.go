@@ -99,7 +99,9 @@ func newRig(t testing.TB, o options) *rig {
 		t.Fatal(err)
 	}
 	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: c.Store, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: 300 * time.Millisecond,
-		Logger: slog.New(slog.DiscardHandler), Registerer: r.reg, Remote: func(ctx context.Context, from metadata.Source) (*Remote, error) { return openShort(ctx, from, o.timeout) }})
+		Logger: slog.New(slog.DiscardHandler), Registerer: r.reg, Remote: func(ctx context.Context, from metadata.Source) (*Remote, error) {
+			return openShort(ctx, from, o.timeout)
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
