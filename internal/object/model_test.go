@@ -2,11 +2,13 @@ package object_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/manifest"
@@ -72,12 +74,55 @@ func TestObjectsAreWhatAMapWouldBe(t *testing.T) {
 			},
 			"complete": m.complete,
 			"abort":    m.abort,
+			"wait":     m.wait,
 			"list":     func(rt *rapid.T) { m.list(rt, fmt.Sprintf("%d/", round)) },
 		})
 		for k := range m.keys {
 			m.check(rt, k)
 		}
 	})
+	r.empty()
+}
+
+// empty deletes everything, and fails the test if any block is left of it after
+// all retention.
+func (r *rig) empty() {
+	r.t.Helper()
+	ctx := r.t.Context()
+	for more := true; more; {
+		page, err := r.List(ctx, ns, bucket, metadata.ListQuery{Limit: 100})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, o := range page.Objects {
+			if _, err := r.Delete(ctx, object.DeleteRequest{Place: at(o.Key)}); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		more = len(page.Objects) > 0
+	}
+	for more := true; more; {
+		page, err := r.Uploads(ctx, object.Place{Namespace: ns, Bucket: bucket}, "", holdall.PutID{}, 100)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, u := range page.Uploads {
+			if err := r.Abort(ctx, object.UploadPlace{Place: at(u.Key), Upload: u.ID}); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		more = len(page.Uploads) > 0
+	}
+	for range 3 {
+		r.cell.Advance(sim.Retention + 25*time.Hour)
+		r.rounds()
+	}
+	if n := r.all(); n != 0 {
+		r.t.Errorf("%d blocks are left of nothing", n)
+	}
+	if err := r.RemoveBucket(ctx, ns, bucket); err != nil {
+		r.t.Error(err)
+	}
 }
 
 func (m *model) newest(key string) *version {
@@ -346,6 +391,29 @@ func (m *model) abort(rt *rapid.T) {
 
 func (m *model) end(u *upload) {
 	m.ups = slices.DeleteFunc(m.ups, func(o *upload) bool { return o == u })
+}
+
+// wait lets retention end: what is current stays, with all that it shares with what
+// goes, and so do uploads.
+func (m *model) wait(rt *rapid.T) {
+	if rapid.IntRange(0, 3).Draw(rt, "rarely") > 0 {
+		rt.Skip("not now")
+	}
+	m.r.cell.Advance(sim.Retention + 25*time.Hour)
+	m.r.rounds()
+	for k, list := range m.keys {
+		if last := list[len(list)-1]; last.marker {
+			delete(m.keys, k)
+		} else {
+			m.keys[k] = []version{last}
+		}
+		if _, err := m.r.Head(rt.Context(), at(k), list[0].id); len(list) > 1 && !errors.Is(err, object.ErrNoVersion) {
+			rt.Fatalf("%q, version %d, is there after its retention: %v", k, list[0].id, err)
+		}
+	}
+	for k := range m.keys {
+		m.check(rt, k)
+	}
 }
 
 func (m *model) list(rt *rapid.T, prefix string) {
