@@ -24,6 +24,7 @@ import (
 	"github.com/holdall/holdall/internal/upkeep"
 	"github.com/holdall/holdall/internal/wire"
 	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/migration/worker"
 	"github.com/holdall/holdall/placement"
 	"github.com/holdall/holdall/volume"
 )
@@ -47,6 +48,7 @@ type Node struct {
 	gateway       *gateway.Gateway
 	upkeep        *upkeep.Upkeep
 	objects       *object.Objects
+	workers       *worker.Runner
 	grpc          *wire.Server
 	vault         *s3front.Vault
 	s3            *s3front.Front // nil: none
@@ -207,10 +209,14 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 	if err != nil {
 		return err
 	}
+	if n.workers, err = n.newWorkers(); err != nil {
+		return err
+	}
 	if err := n.gateway.Start(ctx); err != nil {
 		return err
 	}
 	n.upkeep.Start()
+	n.workers.Start(ctx)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	n.running.Go(func() { n.watchDisks(run) })
@@ -236,6 +242,7 @@ func (n *Node) serve(l *listeners) error {
 	n.grpc, err = wire.NewServer(wire.Config{
 		Put: putter{n.gateway}, Get: getter{n}, IDs: ids{n}, Namespaces: namespaces{n.store},
 		Objects: objects{n}, Changes: objects{n}, Buckets: objects{n}, NamespaceTable: spaces{n}, Credentials: spaces{n},
+		Migrations: n.workers, MigrationWork: n.workers, MigrationKeys: n.workers,
 		StreamMemory: n.cfg.Split().GoLimit / 4,
 		Process:      n, Cell: n, Disks: n, Volumes: n, Metadata: n, Logger: n.log, Registerer: n.registry,
 	})
@@ -339,6 +346,9 @@ func (n *Node) giveUp(ctx context.Context, limit time.Duration) error {
 // stop ends what was started, in the reverse order.
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
+	if n.workers != nil {
+		n.workers.Close(ctx)
+	}
 	if n.upkeep != nil {
 		n.upkeep.Close(ctx)
 	}

@@ -201,6 +201,11 @@ type Config struct {
 	NamespaceTable NamespaceTable
 	Credentials    Credentials
 
+	// Migrations, or none of the three.
+	Migrations    Migrations
+	MigrationWork MigrationWork
+	MigrationKeys MigrationKeys
+
 	Process  Process
 	Cell     Cell
 	Disks    Disks

@@ -346,10 +346,12 @@ func newFront(t testing.TB, change func(*Config)) *front {
 	t.Helper()
 	f := &front{t: t, lis: bufconn.Listen(1 << 20), cell: newFakeCell(), ops: &fakeOperators{}, names: &fakeNamespaces{}}
 	f.things = newFakeObjects(f.cell.pool)
+	moves := &fakeMigrations{}
 	cfg := Config{
 		Put: f.cell, Get: f.cell, IDs: f.cell, Namespaces: f.cell,
 		Process: f.ops, Cell: f.ops, Disks: f.ops, Volumes: f.ops, Metadata: f.ops,
 		Objects: f.things, Changes: f.things, Buckets: f.things, NamespaceTable: f.names, Credentials: f.names,
+		Migrations: moves, MigrationWork: moves, MigrationKeys: moves,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {

@@ -1,6 +1,10 @@
 package wire
 
-import holdallv1 "github.com/holdall/holdall/proto/holdall/v1"
+import (
+	"maps"
+
+	holdallv1 "github.com/holdall/holdall/proto/holdall/v1"
+)
 
 // roles is a set of what a caller may be.
 type roles uint8
@@ -27,7 +31,7 @@ func methods() map[string]method {
 	long := method{allowed: roleOperator, stream: true}
 	anyone := method{allowed: roleAnyone}
 	watch := method{allowed: roleAnyone, stream: true}
-	return map[string]method{
+	all := map[string]method{
 		holdallv1.BlockService_Put_FullMethodName:      {allowed: user.allowed, payload: true},
 		holdallv1.BlockService_Get_FullMethodName:      user,
 		holdallv1.BlockService_Stat_FullMethodName:     user,
@@ -77,5 +81,27 @@ func methods() map[string]method {
 		"/grpc.health.v1.Health/Watch":                                   watch,
 		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      watch,
 		"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": watch,
+	}
+	maps.Copy(all, migrationMethods())
+	return all
+}
+
+// migrationMethods are those for buckets that migrate.
+func migrationMethods() map[string]method {
+	operator := method{allowed: roleOperator}
+	return map[string]method{
+		holdallv1.MigrationService_CreateMigration_FullMethodName: operator,
+		holdallv1.MigrationService_ListMigrations_FullMethodName:  operator,
+		holdallv1.MigrationService_ShowMigration_FullMethodName:   operator,
+		holdallv1.MigrationService_SetMigration_FullMethodName:    operator,
+		holdallv1.MigrationService_StepMigration_FullMethodName:   operator,
+		holdallv1.MigrationService_StartJob_FullMethodName:        operator,
+		holdallv1.MigrationService_PauseJob_FullMethodName:        operator,
+		holdallv1.MigrationService_ListOutbox_FullMethodName:      operator,
+		holdallv1.MigrationService_ListQuarantine_FullMethodName:  operator,
+		holdallv1.MigrationService_ListExceptions_FullMethodName:  operator,
+		holdallv1.MigrationService_Requeue_FullMethodName:         operator,
+		holdallv1.MigrationService_Except_FullMethodName:          operator,
+		holdallv1.MigrationService_Certify_FullMethodName:         {allowed: roleOperator, stream: true},
 	}
 }

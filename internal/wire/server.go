@@ -110,6 +110,7 @@ func (s *Server) register() {
 	s.RegisterService(&holdallv1.BlockService_ServiceDesc, blocks)
 	s.RegisterService(&holdallv1.ObjectService_ServiceDesc, &objectServer{server: s})
 	s.RegisterService(&holdallv1.AdminService_ServiceDesc, &adminServer{cfg: s.cfg})
+	s.RegisterService(&holdallv1.MigrationService_ServiceDesc, &migrationServer{server: s, table: s.cfg.Migrations, work: s.cfg.MigrationWork, keys: s.cfg.MigrationKeys})
 	s.RegisterService(&healthpb.Health_ServiceDesc, s.health)
 	reflection.Register(s)
 }
@@ -133,7 +134,7 @@ func (s *Server) SetReady(ready bool) {
 	if ready {
 		status = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", holdallv1.BlockService_ServiceDesc.ServiceName, holdallv1.ObjectService_ServiceDesc.ServiceName, holdallv1.AdminService_ServiceDesc.ServiceName} {
+	for _, name := range []string{"", holdallv1.BlockService_ServiceDesc.ServiceName, holdallv1.ObjectService_ServiceDesc.ServiceName, holdallv1.AdminService_ServiceDesc.ServiceName, holdallv1.MigrationService_ServiceDesc.ServiceName} {
 		s.health.SetServingStatus(name, status)
 	}
 }

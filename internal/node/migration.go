@@ -1,0 +1,15 @@
+package node
+
+import (
+	"github.com/holdall/holdall/migration/worker"
+)
+
+// newWorkers makes what works for buckets that migrate. It touches no file and no
+// server until there is one.
+func (n *Node) newWorkers() (*worker.Runner, error) {
+	s := n.store
+	return worker.New(worker.Config{
+		Objects: n.objects, Uploads: n.objects, Names: s, Migrations: s, Steps: s, Doors: s, Intents: s, Outbox: s, Faults: s, Notes: s, Cell: s,
+		Dir: n.dir.path, Code: n.version, Logger: n.log,
+	})
+}
