@@ -133,6 +133,9 @@ func (c *adoptStripe) run(t *tx) (result, error) {
 	t.at(c.Time)
 	answer := new(commitAnswer)
 	for i := range c.Blocks {
+		if err := t.adoptSpace(c.Blocks[i].Namespace); err != nil {
+			return nil, err
+		}
 		kept, err := t.adoptBlock(v, &c.Blocks[i], c.Trashed)
 		if err != nil {
 			return nil, err
@@ -143,6 +146,23 @@ func (c *adoptStripe) run(t *tx) (result, error) {
 	}
 	t.now = now
 	return answer, nil
+}
+
+// adoptSpace makes a namespace that blocks on disks are of and the journal does
+// not tell of: it was made in the last moments, or that part of the journal is
+// lost. Its name and how long its trash waits are not known.
+func (t *tx) adoptSpace(id holdall.NamespaceID) error {
+	n, err := t.space(id)
+	if err != nil || n != nil {
+		return err
+	}
+	name := fmt.Sprintf("rebuilt-%d", id)
+	t.key = appendSpaceNameKey(t.key[:0], name)
+	if _, taken, err := t.read(t.key); err != nil || taken {
+		return err
+	}
+	t.spaceChange(t.addSpace(Namespace{ID: id, Name: name, Retention: DefaultRetention}))
+	return nil
 }
 
 // at makes a replayed command happen when it happened.

@@ -180,3 +180,38 @@ func TestReplayedTrashKeepsItsTime(t *testing.T) {
 	}
 	audit(t, r.db)
 }
+
+// Blocks of a namespace whose making the journal does not tell are not given up,
+// and do not keep the rest from being rebuilt.
+func TestAdoptedBlocksMakeTheirNamespace(t *testing.T) {
+	r := newQuarantine(t)
+	r.ok(&replayChanges{[]Change{{Seq: 1, Kind: ChangeNamespace, Namespace: 5, Name: "told", Retention: time.Hour, Quota: 7}}}, noResult{})
+	v := r.adopt(1)
+	c := stripe(&v, id(1), id(2))
+	c.Blocks[0].Namespace, c.Blocks[1].Namespace = 5, 9
+	r.adoptStripe(&v, &adoptStripe{StripeCommit: c.StripeCommit, Journaled: true, Time: r.now})
+	want := map[holdall.NamespaceID]string{0: "system", 1: "default", 5: "told", 9: "rebuilt-9"}
+	for n, err := range namespaces(r.db) {
+		if err != nil || n.Name != want[n.ID] || n.ID > 1 && n.Blocks != 1 {
+			t.Errorf("%+v, %v", n, err)
+		}
+		delete(want, n.ID)
+	}
+	if len(want) != 0 {
+		t.Errorf("not there: %v", want)
+	}
+	r.ok(&releaseCell{}, noResult{})
+	var a spaceAnswer
+	if r.ok(&createNamespace{"next", time.Hour, 0}, &a); a.Namespace.ID != 10 {
+		t.Errorf("the next namespace is %+v", a.Namespace)
+	}
+	r.ok(&raiseCell{Above: 5, Reason: "again"}, new(numberResult))
+	r.ok(&replayChanges{[]Change{{Seq: 2, Kind: ChangeNamespaceGone, Namespace: 10}, {Seq: 3, Kind: ChangeNamespaceGone, Namespace: 9}}}, noResult{})
+	if n, ok, err := readNamespace(r.db, 10); ok || err != nil {
+		t.Errorf("%+v, %v", n, err)
+	}
+	if n, ok, err := readNamespace(r.db, 9); !ok || err != nil {
+		t.Errorf("%+v, which has a block, %v", n, err)
+	}
+	audit(t, r.db)
+}
