@@ -133,6 +133,7 @@ func (b *Body) Read(buf []byte) (int, error) {
 		}
 		b.part.stall.Reset(b.s.cfg.Stall)
 		n, err := b.part.body.Read(buf[:min(int64(len(buf)), left)])
+		b.part.stall.Stop() // how long the caller takes is no stall of the server's
 		if n > 0 {
 			b.read, b.attempt = b.read+int64(n), 0
 			b.finish(err)
