@@ -9,9 +9,11 @@ import (
 
 // Bounds of what a round does for objects.
 const (
-	nodeReaders    = 8   // manifest nodes read at once: each a block of 36 KiB or so
-	uploadsAtOnce  = 100 // ended uploads looked at in a round
-	partsPerCommit = 500 // parts released by one Raft entry
+	nodeReaders    = 8    // manifest nodes read at once: each a block of 36 KiB or so
+	nodesPerRound  = 2000 // about: upkeep has other things to do
+	nodeFailures   = 16   // after which the rest of a page waits: each may have taken long to fail
+	uploadsAtOnce  = 100  // ended uploads looked at in a round
+	partsPerCommit = 500  // parts released by one Raft entry
 )
 
 // purgeVersions removes the rows of versions that are due. What they refer to is
@@ -66,14 +68,15 @@ func (u *Upkeep) releaseNodes(ctx context.Context, nodes []metadata.BlockKey) (t
 		return total, nil
 	}
 	var (
-		mu      sync.Mutex // guards total
+		mu      sync.Mutex // guards total, failed
+		failed  int
 		readers sync.WaitGroup
 		free    = make(chan struct{}, nodeReaders)
 	)
 	for _, k := range nodes {
 		free <- struct{}{}
 		mu.Lock()
-		stopped := total.Stopped
+		stopped := total.Stopped || failed >= nodeFailures
 		mu.Unlock()
 		if stopped || ctx.Err() != nil {
 			break
@@ -87,6 +90,9 @@ func (u *Upkeep) releaseNodes(ctx context.Context, nodes []metadata.BlockKey) (t
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				failed++
+			}
 			total.Purged += r.Purged
 			total.Stopped = total.Stopped || r.Stopped
 		})

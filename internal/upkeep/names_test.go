@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,13 +22,14 @@ type nameCell struct {
 	volume metadata.Volume
 	nodes  map[holdall.BlockID][]holdall.BlockID // the bytes of manifests
 	torn   map[holdall.BlockID]bool              // nodes that cannot be read
+	reads  atomic.Int64                          // of nodes
 	bucket metadata.Bucket
 	puts   byte
 }
 
 // Children reads a manifest node. See Nodes.
 func (c *nameCell) Children(_ context.Context, _ holdall.NamespaceID, node holdall.BlockID) ([]holdall.BlockID, error) {
-	if c.torn[node] {
+	if c.reads.Add(1); c.torn[node] {
 		return nil, fmt.Errorf("node %v: %w", node, holdall.ErrUnavailable)
 	}
 	return c.nodes[node], nil
@@ -168,6 +170,29 @@ func TestOverwrittenObjectGoesNodeByNode(t *testing.T) {
 	if err != nil || b.Versions != 0 {
 		t.Errorf("the marker, the last row of its key, is there still: %+v, %v", b, err)
 	}
+}
+
+// Nodes that cannot be read may take long to say so: a round does not try them all.
+func TestManyStuckNodesDoNotHoldUpARound(t *testing.T) {
+	c := newNameCell(t)
+	c.put(holdall.DefaultNamespace, "a")
+	for i := range 100 {
+		name := fmt.Sprint("node ", i)
+		c.put(holdall.DefaultNamespace, name)
+		node, ids := c.link(name, "a")
+		c.torn[node] = true
+		_, err := c.store.CommitNode(t.Context(), holdall.DefaultNamespace, node, ids)
+		must(t, err)
+	}
+	c.now = c.now.Add(24*time.Hour + week)
+	_, err := c.u.purge(t.Context())
+	must(t, err)
+	if n := c.reads.Load(); n < nodeFailures || n > nodeFailures+nodeReaders {
+		t.Errorf("%d nodes were read", n)
+	}
+	c.torn = nil
+	c.rounds()
+	c.there("when they can be read again", holdall.DefaultNamespace, map[string]bool{"node 0": false, "node 99": false, "a": false})
 }
 
 func TestKeptMarkerStays(t *testing.T) {

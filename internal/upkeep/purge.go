@@ -74,6 +74,7 @@ func (u *Upkeep) purge(ctx context.Context) (int64, error) {
 // have yet to wait: a namespace with a long retention holds up no other.
 func (u *Upkeep) purgeBlocks(ctx context.Context, p *patience) (int64, error) {
 	var purged int64
+	nodes := 0
 	before := justAfter(u.cfg.Now().Add(-p.shortest))
 	for range purgePages {
 		page, err := u.cfg.Trash.TrashAfter(u.purgeAt, before, holdall.MaxIDsPerCall)
@@ -86,12 +87,14 @@ func (u *Upkeep) purgeBlocks(ctx context.Context, p *patience) (int64, error) {
 			if r, err = u.cfg.Trash.Purge(ctx, due); err != nil {
 				return purged, err
 			}
-			nodes, err := u.releaseNodes(ctx, r.Nodes)
-			r.Purged += nodes.Purged
+			released, err := u.releaseNodes(ctx, r.Nodes)
+			nodes += len(r.Nodes)
+			r.Purged += released.Purged
+			r.Stopped = r.Stopped || released.Stopped
 			purged += r.Purged
 			u.metrics.purged.Add(float64(r.Purged))
-			u.breaker(r.Stopped || nodes.Stopped)
-			if err != nil || nodes.Stopped {
+			u.breaker(r.Stopped)
+			if err != nil {
 				return purged, err
 			}
 		}
@@ -102,8 +105,8 @@ func (u *Upkeep) purgeBlocks(ctx context.Context, p *patience) (int64, error) {
 			u.purgeAt = metadata.Trashed{} // seen to the end
 			break
 		}
-		if u.purgeAt = page[len(page)-1]; len(due) > 0 && r.Purged == 0 {
-			break // metadata's clock says that they are not due
+		if u.purgeAt = page[len(page)-1]; len(due) > 0 && r.Purged == 0 || nodes >= nodesPerRound {
+			break // metadata's clock says that they are not due, or it is enough for now
 		}
 	}
 	return purged, nil
