@@ -123,12 +123,12 @@ func (f *Filling) list(ctx context.Context, c *catalogue.Catalogue, versions boo
 }
 
 // estimate guesses how many rows there will be from the ranges that are done, once
-// that means something.
+// that means something. One that is being listed counts as half done.
 func estimate(rows int64, f source.Found) int64 {
 	if f.All == 0 || f.Done*10 < f.All {
 		return 0
 	}
-	return max(rows, rows*int64(f.All)/int64(f.Done))
+	return max(rows, rows*int64(2*f.All)/int64(2*f.Done+f.Begun))
 }
 
 // uploads lists unfinished uploads. That may not be allowed, or not be known to

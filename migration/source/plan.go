@@ -85,8 +85,16 @@ func (p *Plan) Restore(ranges []Range) {
 // Finished says whether every key was listed.
 func (p *Plan) Finished() bool { return p.seeded && len(p.open) == 0 }
 
-// Shares returns how many ranges are done, of how many.
-func (p *Plan) Shares() (done, all int) { return len(p.ranges) - len(p.open), len(p.ranges) }
+// Shares returns how many ranges are done, how many are being listed, and how many
+// there are.
+func (p *Plan) Shares() (done, begun, all int) {
+	for _, r := range p.open {
+		if r.pages > 0 {
+			begun++
+		}
+	}
+	return len(p.ranges) - len(p.open), begun, len(p.ranges)
+}
 
 // Next returns a request to make, and false when there is none until an answer
 // comes.

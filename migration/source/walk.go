@@ -12,6 +12,7 @@ type Found struct {
 	Entries []Entry // in no order over all of a walk
 	Ranges  []Range // those that changed
 	Done    int     // ranges that are done
+	Begun   int     // ranges that are being listed
 	All     int     // ranges
 }
 
@@ -96,6 +97,6 @@ func (p *Plan) settle(a answer, found func(Found) error) error {
 		return a.err
 	}
 	own := p.Take(a.task, a.page)
-	done, all := p.Shares()
-	return found(Found{Entries: own, Ranges: p.Changed(), Done: done, All: all})
+	done, begun, all := p.Shares()
+	return found(Found{Entries: own, Ranges: p.Changed(), Done: done, Begun: begun, All: all})
 }
