@@ -19,7 +19,7 @@ import (
 type bridge struct {
 	backend.BackendUnsupported
 	front   *Front
-	objects *object.Objects
+	objects Objects
 }
 
 // String names the backend, for versitygw's logs.

@@ -20,7 +20,6 @@ import (
 	"github.com/versity/versitygw/s3api/middlewares"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/internal/object"
 )
 
 // Region is what clients give as region: signatures name it.
@@ -29,7 +28,7 @@ const Region = "us-east-1"
 // Config says what a Front stands on. Objects, Credentials and Vault must be
 // set; what else is zero takes its default.
 type Config struct {
-	Objects     *object.Objects
+	Objects     Objects
 	Credentials Credentials
 	Vault       *Vault
 
