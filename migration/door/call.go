@@ -157,9 +157,10 @@ func (d *Door) tryBegin(ctx context.Context, at object.Place, r metadata.IntentR
 		return nil, true, err
 	}
 	// It may have been granted all the same.
-	w.request = r
-	w.leave()
-	d.after(func(ctx context.Context) { w.end(ctx, metadata.EndIntent{}) })
+	lost := w
+	lost.request = r
+	lost.leave()
+	d.after(func(ctx context.Context) { lost.end(ctx, metadata.EndIntent{}) })
 	return nil, false, err
 }
 

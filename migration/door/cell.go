@@ -30,10 +30,11 @@ type Intents interface {
 	TakeIntent(ctx context.Context, r metadata.IntentRequest) (metadata.Granted, error)
 	EndIntent(ctx context.Context, e metadata.EndIntent) error
 
-	// Intent and Entry hold what was acknowledged before a linearizable read that
+	// Intent, Entry and Intents hold what was acknowledged before a linearizable read that
 	// has ended.
 	Intent(bucket holdall.BucketID, key string) (i metadata.Intent, ok bool, err error)
 	Entry(bucket holdall.BucketID, key string) (e metadata.Entry, ok bool, err error)
+	Intents(bucket holdall.BucketID, after string, limit int) ([]metadata.Intent, error)
 }
 
 // Notes is what a door has to note beside its intents. *metadata.Store does.

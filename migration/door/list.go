@@ -9,6 +9,7 @@ import (
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/manifest"
+	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/migration/source"
 )
@@ -26,17 +27,91 @@ func (d *Door) List(ctx context.Context, ns holdall.NamespaceID, bucket string, 
 	if q.Limit == 0 {
 		q.Limit = holdall.MaxListPage
 	}
-	if c != nil && !q.Versions && c.m.State <= metadata.StateShadow {
-		return c.listSource(ctx, &q)
+	if c == nil || q.Versions {
+		return d.listCell(ctx, ns, bucket, q)
 	}
+	moving, err := c.moving()
+	if err != nil {
+		return metadata.ListPage{}, err
+	}
+	var page metadata.ListPage
+	if c.m.State.CellDecides() {
+		page, err = d.listCell(ctx, ns, bucket, q)
+	} else {
+		page, err = c.listSource(ctx, &q)
+	}
+	if err == nil && c.m.State == metadata.StateFlipped {
+		page, err = c.merge(ctx, &q, page)
+	}
+	for _, key := range moving {
+		if err == nil {
+			err = c.correct(ctx, object.Place{Namespace: ns, Bucket: bucket, Key: key}, &q, &page)
+		}
+	}
+	return page, err
+}
+
+func (d *Door) listCell(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (metadata.ListPage, error) {
 	page, err := d.cfg.Objects.List(ctx, ns, bucket, q)
 	for i := range page.Objects {
 		page.Objects[i] = shown(page.Objects[i])
 	}
-	if err != nil || c == nil || q.Versions || c.m.State != metadata.StateFlipped {
-		return page, err
+	return page, err
+}
+
+// moving returns the keys that are still read where they were before a step.
+func (c *call) moving() (keys []string, err error) {
+	after := ""
+	for {
+		page, err := c.d.cfg.Intents.Intents(c.id, after, holdall.MaxListPage)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if after = page[i].Key; page[i].Straddles(&c.m) {
+				keys = append(keys, after)
+			}
+		}
+		if len(page) < holdall.MaxListPage {
+			return keys, nil
+		}
 	}
-	return c.merge(ctx, &q, page)
+}
+
+// correct makes a page say of a key what a read of it says.
+func (c *call) correct(ctx context.Context, at object.Place, q *metadata.ListQuery, page *metadata.ListPage) error {
+	if _, rolled := prefixOf(q, at.Key); rolled || at.Key <= q.After || !strings.HasPrefix(at.Key, q.Prefix) || page.More && at.Key > page.Last {
+		return nil
+	}
+	o, _, err := c.head(ctx, at)
+	gone := errors.Is(err, object.ErrNoKey)
+	if err != nil && !gone {
+		return err
+	}
+	i, found := slices.BinarySearchFunc(page.Objects, at.Key, func(o metadata.Object, key string) int { return strings.Compare(o.Key, key) })
+	switch {
+	case found && gone:
+		page.Objects = slices.Delete(page.Objects, i, i+1)
+	case found:
+		page.Objects[i] = o
+	case !gone:
+		page.Objects = slices.Insert(page.Objects, i, o) // one more than was asked for, if the page is full: then it is cut
+	}
+	cut(q, page)
+	return nil
+}
+
+// cut takes from a page what is over its limit.
+func cut(q *metadata.ListQuery, page *metadata.ListPage) {
+	for len(page.Objects)+len(page.Prefixes) > q.Limit {
+		o, p := len(page.Objects), len(page.Prefixes)
+		if p == 0 || o > 0 && page.Objects[o-1].Key > page.Prefixes[p-1] {
+			page.Objects = page.Objects[:o-1]
+		} else {
+			page.Prefixes = page.Prefixes[:p-1]
+		}
+		page.More, page.Last = true, lastOf(page)
+	}
 }
 
 // listSource returns a page of the source's.
@@ -176,15 +251,7 @@ func joined(q *metadata.ListQuery, cell, extra metadata.ListPage, other *metadat
 	}
 	slices.SortFunc(out.Objects, func(a, b metadata.Object) int { return strings.Compare(a.Key, b.Key) })
 	slices.Sort(out.Prefixes)
-	for len(out.Objects)+len(out.Prefixes) > q.Limit {
-		o, p := len(out.Objects), len(out.Prefixes)
-		if p == 0 || o > 0 && out.Objects[o-1].Key > out.Prefixes[p-1] {
-			out.Objects = out.Objects[:o-1]
-		} else {
-			out.Prefixes = out.Prefixes[:p-1]
-		}
-		out.More = true
-	}
+	cut(q, &out)
 	out.Last = lastOf(&out)
 	if len(out.Objects)+len(out.Prefixes) == 0 && out.More { // what both reach is nothing: go on behind it
 		out.Last = min(reachOf(&cell), reachOf(other))
