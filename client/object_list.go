@@ -30,7 +30,7 @@ type ObjectPage struct {
 	More     bool     // there is more: ask after Last, LastVersion
 
 	Last        string
-	LastVersion holdall.Version
+	LastVersion holdall.Version // of listings of versions
 }
 
 // ListPage returns one page of a bucket's listing, in the order of the keys'
@@ -86,7 +86,10 @@ func (c *Client) ListObjects(ctx context.Context, bucket string, o ListOptions) 
 			if !p.each(yield) || !p.More {
 				return
 			}
-			o.After, o.AfterVersion = p.Last, p.LastVersion
+			o.After = p.Last
+			if o.Versions {
+				o.AfterVersion = p.LastVersion
+			}
 		}
 	}
 }

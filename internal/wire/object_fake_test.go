@@ -244,7 +244,7 @@ func (f *fakeObjects) List(_ context.Context, _ holdall.NamespaceID, bucket stri
 		if p.Last = entry; entry != key {
 			p.Prefixes = append(p.Prefixes, entry)
 		} else {
-			p.Objects = append(p.Objects, last)
+			p.Objects, p.LastVer = append(p.Objects, last), last.Version
 		}
 	}
 	return p, nil

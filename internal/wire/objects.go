@@ -102,7 +102,10 @@ func (o *objectServer) List(ctx context.Context, in *holdallv1.ListObjectsReques
 	if err != nil {
 		return nil, err
 	}
-	out := &holdallv1.ListObjectsResponse{More: page.More, Last: []byte(page.Last), LastVersion: uint64(page.LastVer)}
+	out := &holdallv1.ListObjectsResponse{More: page.More, Last: []byte(page.Last)}
+	if q.Versions {
+		out.LastVersion = uint64(page.LastVer)
+	}
 	for i := range page.Objects {
 		out.Objects = append(out.Objects, encodeRow(bucket, &page.Objects[i]))
 	}
