@@ -79,7 +79,7 @@ func (c *cli) readBlock(name string) ([]byte, error) {
 		return nil, withNext(fmt.Errorf("%s is empty: a block has 1 byte to 4 MiB: %w", name, holdall.ErrInvalid), "name a file that is not empty")
 	case len(data) > holdall.MaxBlockSize:
 		return nil, withNext(fmt.Errorf("%s is larger than 4 MiB, the most a block holds: %w", name, holdall.ErrInvalid),
-			"`holdall object put` stores files of any size (from the version that has objects on); until then split it: split -b 4M %s", name)
+			"`holdall object put %s BUCKET/KEY` stores files of any size; `holdall bucket create BUCKET` makes the bucket", name)
 	}
 	return data, nil
 }

@@ -69,6 +69,16 @@ func TestUsageErrorsSayWhatToType(t *testing.T) {
 		{[]string{"serve", "--listen", "0.0.0.0:1"}, "loopback"},
 		{[]string{"cell", "status", "--output", "xml"}, "want table or json"},
 		{[]string{"volume", "seal"}, "name volumes, or --all"},
+		{[]string{"bucket", "create"}, "accepts 1 arg"},
+		{[]string{"object", "get", "photos"}, "name an object as BUCKET/KEY"},
+		{[]string{"object", "get", "Photos/k"}, "bucket name"},
+		{[]string{"object", "get", "photos/k", "--range", "9"}, "want A-B"},
+		{[]string{"object", "put", "-", "photos/k", "--meta", "x"}, "want NAME=VALUE"},
+		{[]string{"object", "put", "-", "photos/k", "--tag", "x=1", "--tag", "x=2"}, "given twice"},
+		{[]string{"object", "ls", "x"}, "bucket name"},
+		{[]string{"namespace", "set", "photos"}, "give --quota, --retention, or both"},
+		{[]string{"namespace", "create", "photos", "--quota", "lots"}, "--quota"},
+		{[]string{"namespace", "credential"}, "needs a verb: "},
 		{[]string{"metadata", "rebuild"}, "--from-disks"},
 	} {
 		r := command(t, nil, c.args...)

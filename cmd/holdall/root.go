@@ -44,6 +44,8 @@ your own disks.
   holdall serve                  start a complete cell in ./holdall-data
   holdall block put FILE         store a file (up to 4 MiB), print its id
   holdall block get ID           fetch it, verified
+  holdall object put FILE B/KEY  store a file of any size in bucket B
+  holdall object get B/KEY       fetch it
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 unavailable (try again),
 5 refused because data would be at risk, 6 verification found differences.`
@@ -62,7 +64,7 @@ func (c *cli) root() *cobra.Command {
 	root.SetErr(c.err)
 	root.PersistentFlags().StringVar(&c.output, "output", "table", "table or json")
 	root.AddCommand(
-		c.serveCommand(), c.blockCommand(), c.diskCommand(), c.volumeCommand(), c.purgeCommand(), c.cellCommand(),
+		c.serveCommand(), c.blockCommand(), c.bucketCommand(), c.objectCommand(), c.namespaceCommand(), c.diskCommand(), c.volumeCommand(), c.purgeCommand(), c.cellCommand(),
 		c.inspectCommand(), c.fsckCommand(), c.metadataCommand(), c.benchCommand(), c.configCommand(), c.migrateCommand(), c.versionCommand(), c.manCommand(),
 	)
 	c.finish(root)
@@ -116,9 +118,9 @@ func (c *cli) remote(flags *pflag.FlagSet) {
 	flags.StringVar(&c.endpoint, "endpoint", c.envOr("HOLDALL_ENDPOINT", "127.0.0.1:7420"), "server to talk to (HOLDALL_ENDPOINT)")
 }
 
-// namespaced adds the flag of commands that name blocks.
+// namespaced adds the flag of commands that name blocks or objects.
 func (c *cli) namespaced(flags *pflag.FlagSet) {
-	flags.StringVar(&c.namespace, "namespace", c.envOr("HOLDALL_NAMESPACE", holdall.DefaultNamespaceName), "namespace of the blocks (HOLDALL_NAMESPACE)")
+	flags.StringVar(&c.namespace, "namespace", c.envOr("HOLDALL_NAMESPACE", holdall.DefaultNamespaceName), "namespace that the command is about (HOLDALL_NAMESPACE)")
 }
 
 func (c *cli) envOr(name, initial string) string {
