@@ -24,6 +24,7 @@ import (
 	"github.com/holdall/holdall/internal/upkeep"
 	"github.com/holdall/holdall/internal/wire"
 	"github.com/holdall/holdall/metadata"
+	"github.com/holdall/holdall/migration/door"
 	"github.com/holdall/holdall/migration/worker"
 	"github.com/holdall/holdall/placement"
 	"github.com/holdall/holdall/volume"
@@ -48,6 +49,7 @@ type Node struct {
 	gateway       *gateway.Gateway
 	upkeep        *upkeep.Upkeep
 	objects       *object.Objects
+	door          *door.Door
 	workers       *worker.Runner
 	grpc          *wire.Server
 	vault         *s3front.Vault
@@ -212,11 +214,15 @@ func (n *Node) startEngine(ctx context.Context, b config.Budgets) error {
 	if n.workers, err = n.newWorkers(); err != nil {
 		return err
 	}
+	if n.door, err = n.newDoor(); err != nil {
+		return err
+	}
 	if err := n.gateway.Start(ctx); err != nil {
 		return err
 	}
 	n.upkeep.Start()
 	n.workers.Start(ctx)
+	n.door.Start()
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	n.cancel = cancel
 	n.running.Go(func() { n.watchDisks(run) })
@@ -346,6 +352,9 @@ func (n *Node) giveUp(ctx context.Context, limit time.Duration) error {
 // stop ends what was started, in the reverse order.
 func (n *Node) stop(ctx context.Context) error {
 	var errs []error
+	if n.door != nil {
+		n.door.Close(ctx)
+	}
 	if n.workers != nil {
 		n.workers.Close(ctx)
 	}

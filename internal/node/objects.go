@@ -21,13 +21,13 @@ type objects struct{ n *Node }
 
 // Put stores an object.
 func (o objects) Put(ctx context.Context, r object.PutRequest) (metadata.Object, error) {
-	row, err := o.n.objects.Put(ctx, r)
+	row, err := o.n.door.Put(ctx, r)
 	return row, o.n.doubt(err)
 }
 
 // Open finds an object to read.
 func (o objects) Open(ctx context.Context, at object.Place, options object.GetOptions) (wire.Opened, error) {
-	r, err := o.n.objects.Open(ctx, at, options)
+	r, err := o.n.door.Open(ctx, at, options)
 	if err != nil {
 		return wire.Opened{}, o.n.doubt(err)
 	}
@@ -36,19 +36,19 @@ func (o objects) Open(ctx context.Context, at object.Place, options object.GetOp
 
 // Head returns a version of an object.
 func (o objects) Head(ctx context.Context, at object.Place, version holdall.Version) (metadata.Object, error) {
-	row, err := o.n.objects.Head(ctx, at, version)
+	row, err := o.n.door.Head(ctx, at, version)
 	return row, o.n.doubt(err)
 }
 
 // List returns a page of a bucket's listing.
 func (o objects) List(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (metadata.ListPage, error) {
-	page, err := o.n.objects.List(ctx, ns, bucket, q)
+	page, err := o.n.door.List(ctx, ns, bucket, q)
 	return page, o.n.doubt(err)
 }
 
 // Delete puts a delete marker on a key.
 func (o objects) Delete(ctx context.Context, r object.DeleteRequest) (metadata.Object, error) {
-	row, err := o.n.objects.Delete(ctx, r)
+	row, err := o.n.door.Delete(ctx, r)
 	if err == nil && o.n.cfg.Retention == 0 {
 		o.n.upkeep.Kick()
 	}
@@ -57,35 +57,35 @@ func (o objects) Delete(ctx context.Context, r object.DeleteRequest) (metadata.O
 
 // Undelete takes a delete marker away.
 func (o objects) Undelete(ctx context.Context, at object.Place) (metadata.Object, error) {
-	row, err := o.n.objects.Undelete(ctx, at)
+	row, err := o.n.door.Undelete(ctx, at)
 	return row, o.n.doubt(err)
 }
 
 // Copy makes an object of another one's blocks.
 func (o objects) Copy(ctx context.Context, r object.CopyRequest) (metadata.Object, error) {
-	row, err := o.n.objects.Copy(ctx, r)
+	row, err := o.n.door.Copy(ctx, r)
 	return row, o.n.doubt(err)
 }
 
 // SetTags replaces the tags of a version.
 func (o objects) SetTags(ctx context.Context, at object.Place, version holdall.Version, tags []manifest.Tag) (metadata.Object, error) {
-	row, err := o.n.objects.SetTags(ctx, at, version, tags)
+	row, err := o.n.door.SetTags(ctx, at, version, tags)
 	return row, o.n.doubt(err)
 }
 
 // CreateBucket makes a bucket.
 func (o objects) CreateBucket(ctx context.Context, ns holdall.NamespaceID, name string) (metadata.Bucket, error) {
-	return o.n.objects.CreateBucket(ctx, ns, name)
+	return o.n.door.CreateBucket(ctx, ns, name)
 }
 
 // RemoveBucket removes a bucket.
 func (o objects) RemoveBucket(ctx context.Context, ns holdall.NamespaceID, name string) error {
-	return o.n.doubt(o.n.objects.RemoveBucket(ctx, ns, name))
+	return o.n.doubt(o.n.door.RemoveBucket(ctx, ns, name))
 }
 
 // ListBuckets returns buckets of a namespace.
 func (o objects) ListBuckets(ctx context.Context, ns holdall.NamespaceID, after string, limit int) ([]metadata.Bucket, error) {
-	return o.n.objects.ListBuckets(ctx, ns, after, limit)
+	return o.n.door.ListBuckets(ctx, ns, after, limit)
 }
 
 // spaces is the table of namespaces and that of their credentials, as operators

@@ -40,6 +40,6 @@ func (n *Node) MakeCredential(ctx context.Context, ns holdall.NamespaceID, note 
 
 // startS3 makes the S3 front door. It answers when the node serves.
 func (n *Node) startS3() (err error) {
-	n.s3, err = s3front.New(s3front.Config{Objects: n.objects, Credentials: n.store, Vault: n.vault, Doubt: n.doubt, Logger: n.log, Registerer: n.registry})
+	n.s3, err = s3front.New(s3front.Config{Objects: n.door, Credentials: n.store, Vault: n.vault, Doubt: n.doubt, Logger: n.log, Registerer: n.registry})
 	return err
 }

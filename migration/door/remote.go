@@ -30,7 +30,7 @@ const (
 // OpenRemote opens the bucket with the process's credentials, or those of the
 // profile that from names. It asks the server nothing.
 func OpenRemote(ctx context.Context, from metadata.Source) (*Remote, error) {
-	r, err := source.Open(ctx, source.Config{Bucket: from.Bucket, Endpoint: from.Endpoint, Region: from.Region, VirtualHost: from.Endpoint != "" && !from.PathStyle,
+	r, err := source.Open(ctx, source.Config{Bucket: from.Bucket, Endpoint: from.Endpoint, Region: from.Region, Profile: from.Profile, VirtualHost: from.Endpoint != "" && !from.PathStyle,
 		Attempts: readAttempts, Timeout: readTimeout})
 	if err != nil {
 		return nil, err
