@@ -50,6 +50,8 @@ type Page struct {
 	Prefixes []string // common prefixes
 	Next     Position // where the next page begins
 	More     bool
+
+	repeated bool // the page gave the key again that it was to begin after
 }
 
 // List returns one page. A page that is not in order, that begins before After or
@@ -131,7 +133,9 @@ func (s *Source) versions(ctx context.Context, c call, r ListRequest) (p Page, e
 		return b.Modified.Compare(a.Modified)
 	})
 	if r.After.Version == "" { // some servers give the key of the marker again
+		n := len(p.Entries)
 		p.Entries = slices.DeleteFunc(p.Entries, func(e Entry) bool { return e.Key == r.After.Key })
+		p.repeated = len(p.Entries) < n
 	}
 	for _, c := range out.CommonPrefixes {
 		p.Prefixes = append(p.Prefixes, d.text(c.Prefix))
@@ -176,11 +180,11 @@ func (s *Source) believe(c call, r ListRequest, p Page) error {
 	if !slices.IsSorted(p.Prefixes) || r.Delimiter == "" && len(p.Prefixes) > 0 {
 		return s.broken(c, "the page has common prefixes out of order, or that were not asked for")
 	}
-	if p.More && len(p.Entries)+len(p.Prefixes) == 0 {
+	if p.More && len(p.Entries)+len(p.Prefixes) == 0 && !p.repeated {
 		return s.broken(c, "the page is empty and says that there is more")
 	}
-	if p.More && p.Next == r.After {
-		return s.broken(c, "the page ends where it began")
+	if p.More && (p.Next == r.After || p.Next.Key < last) {
+		return s.broken(c, "the next page is said to begin at %.200q, before this one ends", p.Next.Key)
 	}
 	return nil
 }

@@ -223,6 +223,10 @@ func (p *Plan) probed(r *progress, at string, page Page) {
 	if r.Done || r.From.Key >= at || r.Upto != "" && r.Upto <= at {
 		return // it was overtaken
 	}
+	if len(page.Entries) == 0 && page.More {
+		r.empty++ // the server says that there are keys, and names none
+		return
+	}
 	if len(page.Entries) > 0 && (r.Upto == "" || page.Entries[0].Key <= r.Upto) {
 		p.add(Position{Key: at}, r.Upto)
 		r.pages, r.empty = 0, 0

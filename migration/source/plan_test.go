@@ -215,3 +215,23 @@ func TestMidpointLiesBetween(t *testing.T) {
 		t.Errorf("got %q", m)
 	}
 }
+
+// A probe that names no key, and says that there are some, proves nothing: what
+// lies above it stays in its range.
+func TestProbeThatTellsNothingChangesNothing(t *testing.T) {
+	for _, c := range []struct {
+		page Page
+		upto string
+	}{
+		{Page{More: true}, ""},
+		{Page{}, "m"},
+		{Page{Entries: []Entry{{Key: "x"}}}, "m"},
+	} {
+		p := NewPlan("", 1, true)
+		p.Restore([]Range{{From: Position{Key: "a"}}})
+		p.Take(Task{Kind: Probe, Request: ListRequest{After: Position{Key: "m"}}}, c.page)
+		if got := p.ranges[0].Upto; got != c.upto {
+			t.Errorf("after %+v the range ends at %q, want %q", c.page, got, c.upto)
+		}
+	}
+}
