@@ -16,7 +16,7 @@ import (
 
 func (c *cli) migrateCommand() *cobra.Command {
 	return noun("migrate", "Move a bucket from S3 to Holdall, and back", "  holdall migrate assess --source s3://photos",
-		c.migrateAssess(), c.migrateAudit(), c.migratePrices())
+		append(c.migrateRun(), c.migrateAssess(), c.migrateAudit(), c.migratePrices())...)
 }
 
 // sourceFlags name a bucket of S3. Credentials are no flags: they come from where

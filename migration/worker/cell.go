@@ -171,7 +171,8 @@ type Config struct {
 	// lapses; 0 = metadata.DoorSilence.
 	Lead time.Duration
 
-	Copies int // objects copied or compared at once; 0 = 32
+	Tick   time.Duration // between looks at what there is to do; 0 = 1 s
+	Copies int           // objects copied or compared at once; 0 = 32
 	Now    func() time.Time
 	Sleep  func(context.Context, time.Duration) error
 	Chance func() float64
@@ -211,6 +212,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Lead == 0 {
 		c.Lead = metadata.DoorSilence
+	}
+	if c.Tick == 0 {
+		c.Tick = time.Second
 	}
 	if c.Copies == 0 {
 		c.Copies = defaultCopies

@@ -47,8 +47,10 @@ func (r *Runner) Certify(ctx context.Context, ns holdall.NamespaceID, bucket str
 	switch {
 	case p.State != metadata.StateFlipped:
 		err = fmt.Errorf("the bucket is in %v, a certificate is made in %v", p.State, metadata.StateFlipped)
-	case j.Clean.Run == runID{} || p.Evidence.Passes < metadata.CleanPasses:
-		err = fmt.Errorf("%d full verifications in a row were clean, %d are needed: `holdall migrate verify %s`", p.Evidence.Passes, metadata.CleanPasses, bucket)
+	case j.Clean.Passes < metadata.CleanPasses:
+		err = fmt.Errorf("%d full verifications in a row were clean, %d are needed: `holdall migrate verify %s`", j.Clean.Passes, metadata.CleanPasses, bucket)
+	case !p.Evidence.LastFinding.Before(j.Clean.Began):
+		err = fmt.Errorf("a difference was found since the last clean verification: `holdall migrate verify %s`", bucket)
 	case p.Entries > 0:
 		err = fmt.Errorf("the outbox has %d keys", p.Entries)
 	case p.Quarantined > 0:
@@ -66,7 +68,7 @@ func (r *Runner) Certify(ctx context.Context, ns holdall.NamespaceID, bucket str
 	if err != nil {
 		return out, err
 	}
-	if err := r.state(ctx, &p, statement); err != nil {
+	if err := r.state(&p, j.Clean.Passes, statement); err != nil {
 		return out, err
 	}
 	signed, err := certificate.Sign(statement, key)
@@ -84,7 +86,7 @@ func (r *Runner) Certify(ctx context.Context, ns holdall.NamespaceID, bucket str
 }
 
 // state completes a statement with what metadata say of the migration.
-func (r *Runner) state(_ context.Context, p *place, s *certificate.Statement) error {
+func (r *Runner) state(p *place, passes uint32, s *certificate.Statement) error {
 	c, err := r.cfg.Cell.Cell()
 	if err != nil {
 		return err
@@ -95,7 +97,7 @@ func (r *Runner) state(_ context.Context, p *place, s *certificate.Statement) er
 	}
 	s.Cell, s.Namespace, s.Bucket = c.ID.String(), space.Name, p.name
 	s.SourceEndpoint, s.SourceBucket = p.Source.Endpoint, p.Source.Bucket
-	s.Passes, s.CleanRun, s.CleanSince = p.Evidence.Passes, p.CleanRun, p.Evidence.CleanSince.UTC()
+	s.Passes, s.CleanRun, s.CleanSince = passes, p.CleanRun, p.Evidence.CleanSince.UTC()
 	s.Code, s.Created = r.cfg.Code, r.cfg.Now().UTC().Truncate(time.Second)
 	for after := ""; ; {
 		page, err := r.cfg.Faults.Exceptions(p.Bucket, after, holdall.MaxListPage)

@@ -99,6 +99,7 @@ type Proved struct {
 	Length  int64     `json:"length"`
 	Began   time.Time `json:"began"`
 	Applied uint64    `json:"applied"`
+	Passes  uint32    `json:"passes"` // clean ones in a row, with this
 }
 
 // maxFailure bounds Job.Failure, in bytes, so that a job fits its note.

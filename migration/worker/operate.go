@@ -47,6 +47,9 @@ func (r *Runner) Create(ctx context.Context, a Asked) (Status, error) {
 	if m, err = r.cfg.Migrations.CreateMigration(ctx, m); err != nil {
 		return Status{}, err
 	}
+	if err := r.see(ctx); err != nil { // it is due anyway
+		r.log.Warn("migration: the workers' door could not be shown", "err", err)
+	}
 	return r.status(&m, a.Bucket)
 }
 

@@ -22,6 +22,7 @@ import (
 const (
 	dueLimit     = 256             // entries that are looked at together
 	repairsAtOne = 16              // of one bucket
+	proofTries   = 3               // bytes that are not what their ETag says come twice the same before they are believed
 	settleLimit  = 5 * time.Second // of ending an intent whose repair failed
 )
 
@@ -159,7 +160,12 @@ func (f *fixer) fixCell(ctx context.Context, g *metadata.Granted, how metadata.S
 	if err != nil {
 		return err
 	}
-	_, lost, err := f.copier(g, how).bring(ctx, &info, bringing{cond: exactly(g), origin: metadata.OriginBackfill, seen: new(string)})
+	lost, by := "", bringing{cond: exactly(g), origin: metadata.OriginBackfill, seen: new(string)}
+	for range proofTries {
+		if _, lost, err = f.copier(g, how).bring(ctx, &info, by); !errors.Is(err, errWrong) {
+			break
+		}
+	}
 	if errors.Is(err, errWrong) || errors.Is(err, errAgain) {
 		err = fmt.Errorf("worker: %.80q: %w: %w", key, err, holdall.ErrUnavailable)
 	}

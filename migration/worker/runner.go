@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	roundEvery = time.Second     // between looks at what there is to do
 	seeEvery   = 2 * time.Second // how often a door shows that it is there
 	stepLimit  = time.Minute     // a step that does not come about by then is cancelled: nobody writes the bucket meanwhile
 	retryAfter = 10 * time.Second
@@ -72,7 +71,7 @@ func (r *Runner) Start(ctx context.Context) {
 	ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.base = ctx
 	r.running.Go(func() { r.every(ctx, seeEvery, r.see) })
-	r.running.Go(func() { r.every(ctx, roundEvery, r.round) })
+	r.running.Go(func() { r.every(ctx, r.cfg.Tick, r.round) })
 }
 
 // Close ends all work and waits for it. What was under way goes on where it was

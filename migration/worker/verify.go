@@ -91,7 +91,7 @@ func (r *Runner) endReading(ctx context.Context, p place, j *Job) error {
 		return err
 	}
 	if j.Counts.Faults == 0 && m.Evidence.Passes > 0 {
-		j.Clean = Proved{Run: j.Run, Length: j.Length, Began: j.Began, Applied: j.Applied}
+		j.Clean = Proved{Run: j.Run, Length: j.Length, Began: j.Began, Applied: j.Applied, Passes: m.Evidence.Passes}
 	}
 	j.Counts.TotalKeys, j.Counts.TotalBytes = j.Counts.Seen, j.Counts.Bytes
 	j.Applied = 0 // the next pass begins anew
