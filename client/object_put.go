@@ -170,8 +170,23 @@ func (s *sending) all(head *holdallv1.PutObjectHead, source *source) error {
 		if err != nil {
 			return err
 		}
+		if !last && s.messages == 0 && source.seeker == nil {
+			if err := s.accepted(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// accepted waits until the server has begun the put: what is read of the body from
+// then on cannot be read again. io.EOF: it was refused.
+func (s *sending) accepted() error {
+	header, err := s.stream.Header()
+	if err == nil && header == nil {
+		err = io.EOF
+	}
+	return err
 }
 
 // source is a body that may be read again.

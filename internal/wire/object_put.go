@@ -36,6 +36,9 @@ func (o *objectServer) Put(stream holdallv1.ObjectService_PutServer) error {
 	if err != nil {
 		return err
 	}
+	if err := stream.SendHeader(nil); err != nil { // whoever can read his bytes only once waits for it
+		return err
+	}
 	r.Body, r.Finish = b, b.finish
 	row, err := o.server.cfg.Objects.Put(stream.Context(), r)
 	m, err := answered(r.Place, row, err)

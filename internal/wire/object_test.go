@@ -402,3 +402,33 @@ func TestCancelledPutLeavesNothing(t *testing.T) {
 		t.Errorf("%d objects are visible", n)
 	}
 }
+
+// A put for which there is no room yet waits until it is told that there is, and
+// nothing of its body is lost.
+func TestPutComesBackWhenThereIsRoom(t *testing.T) {
+	f := newFront(t, func(c *Config) { c.StreamMemory = minStreamMemory })
+	c := f.dial(client.Options{})
+	if !f.server.in.TryAcquire(minStreamMemory) {
+		t.Fatal("there is no room at first")
+	}
+	data := block(1<<20, 7)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.PutObject(f.ctx(), "bucket", "k", io.MultiReader(bytes.NewReader(data)), client.PutObjectOptions{})
+		done <- err
+	}()
+	waitFor(t, "the put to be refused", func() bool { return counted(f.server.metrics.refused.WithLabelValues("ResourceExhausted")) > 0 })
+	f.server.in.Release(minStreamMemory)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.OpenObject(f.ctx(), "bucket", "k", client.GetObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if bad := same(got, data); err != nil || bad != "" {
+		t.Errorf("%v, %s", err, bad)
+	}
+}

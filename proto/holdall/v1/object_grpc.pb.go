@@ -66,12 +66,14 @@ type ObjectServiceClient interface {
 	// there: the same put under the same put_id finds out and changes nothing if it
 	// is.
 	//
-	// The request should carry the header "holdall-size", the most bytes of data
-	// that any of its messages has; absent, 4 MiB are reserved for as long as the
-	// stream lasts. A message with more than stated is INVALID_ARGUMENT.
-	// RESOURCE_EXHAUSTED may come before the first message was read. Each message
-	// must have arrived within 10 s of the time when the server is ready for it, or
-	// the stream ends with DEADLINE_EXCEEDED.
+	// The server's headers come when it has taken the head: who can read his bytes
+	// only once waits for them before he reads beyond the first message. The request
+	// should carry the header "holdall-size", the most bytes of data that any of its
+	// messages has; absent, 4 MiB are reserved for as long as the stream lasts. A
+	// message with more than stated is INVALID_ARGUMENT. RESOURCE_EXHAUSTED may
+	// come before the first message was read. Each message must have arrived within
+	// 10 s of the time when the server is ready for it, or the stream ends with
+	// DEADLINE_EXCEEDED.
 	Put(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PutObjectRequest, PutObjectResponse], error)
 	// Get returns an object, or a range of it. The first message has the head, the
 	// others have data. What was begun is read to its end, or fails: an overwrite
@@ -251,12 +253,14 @@ type ObjectServiceServer interface {
 	// there: the same put under the same put_id finds out and changes nothing if it
 	// is.
 	//
-	// The request should carry the header "holdall-size", the most bytes of data
-	// that any of its messages has; absent, 4 MiB are reserved for as long as the
-	// stream lasts. A message with more than stated is INVALID_ARGUMENT.
-	// RESOURCE_EXHAUSTED may come before the first message was read. Each message
-	// must have arrived within 10 s of the time when the server is ready for it, or
-	// the stream ends with DEADLINE_EXCEEDED.
+	// The server's headers come when it has taken the head: who can read his bytes
+	// only once waits for them before he reads beyond the first message. The request
+	// should carry the header "holdall-size", the most bytes of data that any of its
+	// messages has; absent, 4 MiB are reserved for as long as the stream lasts. A
+	// message with more than stated is INVALID_ARGUMENT. RESOURCE_EXHAUSTED may
+	// come before the first message was read. Each message must have arrived within
+	// 10 s of the time when the server is ready for it, or the stream ends with
+	// DEADLINE_EXCEEDED.
 	Put(grpc.ClientStreamingServer[PutObjectRequest, PutObjectResponse]) error
 	// Get returns an object, or a range of it. The first message has the head, the
 	// others have data. What was begun is read to its end, or fails: an overwrite
