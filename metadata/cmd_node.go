@@ -46,7 +46,11 @@ func (t *tx) fetchListed(ns holdall.NamespaceID, list []listed) error {
 
 // linkNode makes the row of node that of a node. What is gone is named, and then
 // nothing was changed. A node that is one already holds its children.
-func (t *tx) linkNode(ns holdall.NamespaceID, node *holdall.BlockID, children []holdall.BlockID) (gone []holdall.BlockID, err error) {
+//
+// The first nodes of the children are nodes themselves. One that was purged and put
+// again by somebody who has yet to commit it, and perhaps never will, is live and
+// holds nothing: it counts as gone.
+func (t *tx) linkNode(ns holdall.NamespaceID, node *holdall.BlockID, children []holdall.BlockID, nodes int) (gone []holdall.BlockID, err error) {
 	row, err := t.block(ns, node)
 	if err != nil || row.Live() && row.Node {
 		return nil, err
@@ -58,9 +62,13 @@ func (t *tx) linkNode(ns holdall.NamespaceID, node *holdall.BlockID, children []
 	if !row.Live() {
 		gone = append(gone, *node)
 	}
+	must := make(map[holdall.BlockID]bool, nodes)
+	for _, id := range children[:nodes] {
+		must[id] = true
+	}
 	for i := range list {
 		child := t.blocks[BlockKey{ns, list[i].id}]
-		if !child.Live() && !row.Node {
+		if (!child.Live() || must[list[i].id] && !child.Node) && !row.Node {
 			gone = append(gone, list[i].id)
 		}
 		if child.References > math.MaxUint32-list[i].times {
@@ -123,12 +131,16 @@ type commitNode struct {
 	Namespace holdall.NamespaceID
 	Node      holdall.BlockID
 	Children  []holdall.BlockID
+	Nodes     int // how many of Children, from the first, are nodes
 }
 
 func (*commitNode) tag() commandTag { return tagCommitNode }
-func (c *commitNode) check() error  { return checkNode(c.Node, c.Children) }
+func (c *commitNode) check() error  { return checkNode(c.Node, c.Children, c.Nodes) }
 
-func checkNode(node holdall.BlockID, children []holdall.BlockID) error {
+func checkNode(node holdall.BlockID, children []holdall.BlockID, nodes int) error {
+	if nodes < 0 || nodes > len(children) {
+		return fmt.Errorf("metadata: node %v lists %d blocks, of which %d are nodes: %w", node, len(children), nodes, holdall.ErrInvalid)
+	}
 	if len(children) > holdall.MaxNodeEntries {
 		return fmt.Errorf("metadata: node %v lists %d blocks, the most is %d: %w", node, len(children), holdall.MaxNodeEntries, holdall.ErrInvalid)
 	}
@@ -138,7 +150,9 @@ func checkNode(node holdall.BlockID, children []holdall.BlockID) error {
 	return nil
 }
 
-func (c *commitNode) encode(dst []byte) []byte { return putNode(dst, c.Namespace, &c.Node, c.Children) }
+func (c *commitNode) encode(dst []byte) []byte {
+	return putUvarint(putNode(dst, c.Namespace, &c.Node, c.Children), uint64(c.Nodes))
+}
 
 func putNode(dst []byte, ns holdall.NamespaceID, node *holdall.BlockID, children []holdall.BlockID) []byte {
 	return putIDs(append(putUvarint(dst, uint64(ns)), node[:]...), children)
@@ -146,6 +160,7 @@ func putNode(dst []byte, ns holdall.NamespaceID, node *holdall.BlockID, children
 
 func (c *commitNode) decode(d *decoder) {
 	c.Namespace, c.Node, c.Children = d.namespace(), d.blockID(), d.idsUpTo(holdall.MaxNodeEntries)
+	c.Nodes = int(d.upTo(holdall.MaxNodeEntries))
 }
 
 func (c *commitNode) run(t *tx) (result, error) {
@@ -159,7 +174,7 @@ func (c *commitNode) run(t *tx) (result, error) {
 	if err != nil || row.Live() && row.Node {
 		return new(goneAnswer), err
 	}
-	gone, err := t.linkNode(c.Namespace, &c.Node, c.Children)
+	gone, err := t.linkNode(c.Namespace, &c.Node, c.Children, c.Nodes)
 	if err == nil && gone == nil {
 		t.change(Change{Kind: ChangeNode, Namespace: c.Namespace, ID: c.Node})
 	}
@@ -187,7 +202,7 @@ type releaseNode struct {
 }
 
 func (*releaseNode) tag() commandTag { return tagReleaseNode }
-func (c *releaseNode) check() error  { return checkNode(c.Node, c.Children) }
+func (c *releaseNode) check() error  { return checkNode(c.Node, c.Children, 0) }
 
 func (c *releaseNode) encode(dst []byte) []byte {
 	return putNode(dst, c.Namespace, &c.Node, c.Children)

@@ -73,7 +73,7 @@ func (c *commitObject) check() error {
 	if err := errors.Join(c.Settle.check(), c.Source.check()); err != nil {
 		return err
 	}
-	return checkNode(c.Root, c.Children)
+	return checkNode(c.Root, c.Children, c.Nodes)
 }
 
 // checkChange finds what is wrong with a change of a key whatever the state is.
@@ -86,7 +86,7 @@ func checkChange(key string, o Origin, c *Condition) error {
 
 func (c *commitObject) encode(dst []byte) []byte {
 	dst = append(putText(putBucketID(dst, c.Bucket), c.Key), c.Put[:]...)
-	dst = putIDs(append(append(dst, byte(c.Origin)), c.Root[:]...), c.Children)
+	dst = putUvarint(putIDs(append(append(dst, byte(c.Origin)), c.Root[:]...), c.Children), uint64(c.Nodes))
 	dst = putText(putTime(putCount(dst, c.Size), c.Modified), c.ETag)
 	dst = putBytes(putBytes(dst, c.Attributes), c.Tags)
 	dst = append(putCondition(dst, &c.If), c.Upload[:]...)
@@ -96,6 +96,7 @@ func (c *commitObject) encode(dst []byte) []byte {
 func (c *commitObject) decode(d *decoder) {
 	c.Bucket, c.Key, c.Put = d.bucketID(), d.text(holdall.MaxKeySize), d.putID()
 	c.Origin, c.Root, c.Children = Origin(d.byte()), d.blockID(), d.idsUpTo(holdall.MaxNodeEntries)
+	c.Nodes = int(d.upTo(holdall.MaxNodeEntries))
 	c.Size, c.Modified, c.ETag = d.count(), d.time(), d.text(MaxETag)
 	c.Attributes, c.Tags = d.bytes(MaxAttributes), d.bytes(MaxTagBytes)
 	d.condition(&c.If)
@@ -134,7 +135,7 @@ func (c *commitObject) run(t *tx) (result, error) {
 	if err := t.quotaLeft(b.Namespace); err != nil {
 		return nil, err
 	}
-	gone, err := t.linkNode(b.Namespace, &c.Root, c.Children)
+	gone, err := t.linkNode(b.Namespace, &c.Root, c.Children, c.Nodes)
 	if err != nil || gone != nil {
 		return &objectAnswer{Gone: gone}, err
 	}

@@ -111,10 +111,8 @@ func (c *putPart) run(t *tx) (result, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !row.Live():
+	case !row.Live() || c.Part.Node && !row.Node: // see linkNode
 		return &goneAnswer{[]holdall.BlockID{c.Part.Block}}, nil
-	case c.Part.Node && !row.Node:
-		return nil, fmt.Errorf("metadata: part %d of upload %v: node %v was not committed: %w", c.Part.Number, c.Upload, c.Part.Block, holdall.ErrInvalid)
 	}
 	old, err := t.part(c.Upload, c.Part.Number)
 	if err != nil {

@@ -147,7 +147,7 @@ func (d *nameDriver) node() {
 		gone = d.m.link(id(n))
 	}
 	var a goneAnswer
-	d.send(&commitNode{1, id(n), modelChildren(n)}, &a, want)
+	d.send(&commitNode{1, id(n), modelChildren(n), modelNodes(n)}, &a, want)
 	d.same("gone", a.IDs, gone)
 }
 
@@ -225,7 +225,7 @@ func (d *nameDriver) origin() Origin { return Origin(1 - min(1, d.pick("origin",
 
 func (d *nameDriver) commit() {
 	n := 10 + d.pick("root", 6)
-	c := ObjectCommit{Bucket: d.anyBucket(), Key: d.key(), Put: putID(1 + d.pick("put", 40)), Origin: d.origin(), Root: id(n), Children: modelChildren(n), Size: int64(d.pick("size", 3)) * 1000,
+	c := ObjectCommit{Bucket: d.anyBucket(), Key: d.key(), Put: putID(1 + d.pick("put", 40)), Origin: d.origin(), Root: id(n), Children: modelChildren(n), Nodes: modelNodes(n), Size: int64(d.pick("size", 3)) * 1000,
 		Modified: d.m.now.time(), ETag: []string{"e0", "e1"}[d.pick("etag", 2)]}
 	if len(d.m.uploads) > 0 && !d.often("no upload") {
 		u := d.m.uploads[d.anyUpload()]

@@ -49,14 +49,27 @@ func modelChildren(n int) (list []holdall.BlockID) {
 	case n >= 13 && n < 15:
 		list = append(list, id(n-13), id(4))
 	case n >= 6 && n < 10: // nodes; 9 lists a node
-		for i := range n - 4 {
-			list = append(list, id(i%6))
-		}
 		if n == 9 {
 			list = append(list, id(6))
 		}
+		for i := range n - 4 {
+			list = append(list, id(i%6))
+		}
 	}
 	return list // 15 is the root of an object that lies in it
+}
+
+// modelNodes returns how many of a block's children are nodes: they come first.
+func modelNodes(n int) int {
+	if n >= 9 && n < 13 {
+		return 1
+	}
+	return 0
+}
+
+func isModelNode(b holdall.BlockID) bool {
+	n := modelNumber(b)
+	return n >= 6 && n < 10
 }
 
 func modelNumber(b holdall.BlockID) int {
@@ -143,7 +156,7 @@ func (m *nameModel) link(node holdall.BlockID) (gone []holdall.BlockID) {
 	sorted := slices.Clone(children)
 	slices.SortFunc(sorted, func(a, b holdall.BlockID) int { return bytes.Compare(a[:], b[:]) })
 	for _, c := range slices.Compact(sorted) {
-		if held := m.blocks[node] != nil && m.blocks[node].node; !held && !m.live(c) {
+		if held := m.blocks[node] != nil && m.blocks[node].node; !held && (!m.live(c) || isModelNode(c) && !m.blocks[c].node) {
 			gone = append(gone, c)
 		}
 	}

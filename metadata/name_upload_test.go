@@ -44,10 +44,8 @@ func (d *nameDriver) part() {
 	case u == nil || u.State != UploadOpen:
 		want = ErrNoUpload
 	case want != nil:
-	case !d.m.live(c.Part.Block):
+	case !d.m.live(c.Part.Block) || c.Part.Node && !d.m.blocks[c.Part.Block].node:
 		gone = append(gone, c.Part.Block)
-	case c.Part.Node && !d.m.blocks[c.Part.Block].node:
-		want = holdall.ErrInvalid
 	default:
 		old, replaced := u.parts[c.Part.Number]
 		u.parts[c.Part.Number] = c.Part

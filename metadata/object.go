@@ -107,6 +107,10 @@ type ObjectCommit struct {
 	Root     holdall.BlockID
 	Children []holdall.BlockID
 
+	// Nodes is how many of Children, from the first, are manifest nodes: one that
+	// was not committed counts as gone.
+	Nodes int
+
 	Size       int64
 	Modified   time.Time
 	ETag       string

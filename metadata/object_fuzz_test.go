@@ -36,7 +36,7 @@ func nameExamples() []command {
 		Attributes: []byte{1}, Tags: []byte{2}, If: unless, Upload: putID(2), Settle: how, Source: exampleFacts()}
 	return []command{
 		&createNamespace{"space", time.Hour, 1 << 30}, &removeNamespace{2}, &putCredential{exampleCredential()}, &removeCredential{"AK"},
-		&createBucket{1, "bucket"}, &setBucket{b, true}, &removeBucket{1, "bucket"}, &commitNode{1, id(3), ids}, &releaseNode{1, id(3), ids},
+		&createBucket{1, "bucket"}, &setBucket{b, true}, &removeBucket{1, "bucket"}, &commitNode{1, id(3), ids, 1}, &releaseNode{1, id(3), ids},
 		&commitObject{commit}, &deleteObject{ObjectDelete{Bucket: b, Key: "k", Put: putID(3), If: Condition{Present: true}, Origin: OriginBackfill, Always: true, Settle: how}},
 		&undeleteObject{b, "k"}, &setTags{o.name(), []byte("t"), how}, &purgeObjects{[]ObjectKey{o.name(), {b, "k", 1}}},
 		&createUpload{Upload{ID: putID(2), Bucket: b, Key: "k", Attributes: []byte{1}, Tags: []byte{2}}}, &putPart{putID(2), examplePart()},

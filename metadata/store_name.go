@@ -174,12 +174,13 @@ func (s *Store) ClaimPending(ctx context.Context, ns holdall.NamespaceID, ids []
 
 // CommitNode counts the references of a manifest node to the blocks that it lists
 // (once for every time it does), at most holdall.MaxNodeEntries, so that none of
-// them goes before it. It returns the blocks that are gone, itself among them:
+// them goes before it. The first nodes of children are manifest nodes themselves,
+// which must have been committed. It returns the blocks that are gone, itself among them:
 // then nothing was done, and they have to be put again. A node that was committed
 // stays so. ErrExhausted if the namespace is over its quota.
-func (s *Store) CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID) (gone []holdall.BlockID, err error) {
+func (s *Store) CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID, nodes int) (gone []holdall.BlockID, err error) {
 	var r goneAnswer
-	err = s.r.do(ctx, &commitNode{Namespace: ns, Node: node, Children: children}, &r)
+	err = s.r.do(ctx, &commitNode{Namespace: ns, Node: node, Children: children, Nodes: nodes}, &r)
 	return r.IDs, err
 }
 

@@ -119,7 +119,7 @@ func TestQuotaIsHeldAtCommits(t *testing.T) {
 	n, ctx := newNameStore(t), t.Context()
 	n.put(id(1), id(2)) // of 4096 bytes each
 	n.must(n.SetNamespace(ctx, holdall.DefaultNamespace, time.Hour, 8191))
-	_, err := n.CommitNode(ctx, holdall.DefaultNamespace, id(1), []holdall.BlockID{id(2)})
+	_, err := n.CommitNode(ctx, holdall.DefaultNamespace, id(1), []holdall.BlockID{id(2)}, 0)
 	n.is(err, holdall.ErrExhausted)
 	c := ObjectCommit{Bucket: n.b.ID, Key: "k", Put: putID(1), Root: id(1)}
 	_, _, err = n.CommitObject(ctx, c)
@@ -306,4 +306,31 @@ func TestNamesOutliveARestart(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	closeTest(t, s)
+}
+
+// A manifest node that is there and not committed holds nothing: who lists it as
+// one is told that it is gone.
+func TestNodeThatWasNotCommittedIsGoneForWhoListsIt(t *testing.T) {
+	n, ctx := newNameStore(t), t.Context()
+	n.put(id(1), id(2), id(3), id(4))
+	gone, err := n.CommitNode(ctx, holdall.DefaultNamespace, id(1), []holdall.BlockID{id(2), id(3)}, 1)
+	if n.must(err); len(gone) != 1 || gone[0] != id(2) {
+		t.Errorf("gone: %v", gone)
+	}
+	c := ObjectCommit{Bucket: n.b.ID, Key: "k", Put: putID(1), Root: id(1), Children: []holdall.BlockID{id(2), id(2), id(3)}, Nodes: 2}
+	_, gone, err = n.CommitObject(ctx, c)
+	if n.must(err); len(gone) != 1 || gone[0] != id(2) {
+		t.Errorf("gone: %v", gone)
+	}
+	gone, err = n.CommitNode(ctx, holdall.DefaultNamespace, id(2), []holdall.BlockID{id(4)}, 0)
+	if n.must(err); len(gone) != 0 {
+		t.Errorf("gone: %v", gone)
+	}
+	_, gone, err = n.CommitObject(ctx, c)
+	if n.must(err); len(gone) != 0 || found(t, n.Store, id(2)).References != 2 {
+		t.Errorf("gone: %v, %+v", gone, found(t, n.Store, id(2)))
+	}
+	c.Nodes = 4
+	_, _, err = n.CommitObject(ctx, c)
+	n.is(err, holdall.ErrInvalid)
 }

@@ -55,6 +55,10 @@ func (n *Node) Size() int64 { return size(n.Entries) }
 // is listed.
 func (n *Node) Children() []holdall.BlockID { return ids(n.Entries) }
 
+// Listed returns the same, the nodes among them first, and how many those are: what
+// a commit asks for.
+func (n *Node) Listed() (children []holdall.BlockID, nodes int) { return split(n.Entries) }
+
 func height(entries []Entry) (h uint8) {
 	for i := range entries {
 		h = max(h, entries[i].Height)
@@ -67,6 +71,23 @@ func size(entries []Entry) (total int64) {
 		total += entries[i].Size
 	}
 	return total
+}
+
+// split returns what entries list, nodes first, and how many those are.
+func split(entries []Entry) (list []holdall.BlockID, nodes int) {
+	list = make([]holdall.BlockID, 0, len(entries))
+	for i := range entries {
+		if entries[i].Height > 0 {
+			list = append(list, entries[i].ID)
+		}
+	}
+	nodes = len(list)
+	for i := range entries {
+		if entries[i].Height == 0 {
+			list = append(list, entries[i].ID)
+		}
+	}
+	return list, nodes
 }
 
 func ids(entries []Entry) []holdall.BlockID {

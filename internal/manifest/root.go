@@ -67,6 +67,10 @@ const (
 // is listed.
 func (r *Root) Children() []holdall.BlockID { return ids(r.Entries) }
 
+// Listed returns the same, the nodes among them first, and how many those are: what
+// a commit asks for.
+func (r *Root) Listed() (children []holdall.BlockID, nodes int) { return split(r.Entries) }
+
 // Check says why r cannot be a root. Errors are ErrInvalid.
 func (r *Root) Check() error {
 	var faults []error

@@ -30,8 +30,9 @@ type Names interface {
 // Commits is what changes the table of objects. *metadata.Store is one.
 type Commits interface {
 	// CommitNode counts a reference on every child of a node, or names the
-	// blocks that are gone, and then does nothing.
-	CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID) (gone []holdall.BlockID, err error)
+	// blocks that are gone, and then does nothing. The first nodes of the children
+	// are nodes, which must have been committed.
+	CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID, nodes int) (gone []holdall.BlockID, err error)
 
 	// CommitObject is the commit point of a put. When it names blocks that are
 	// gone it has done nothing.

@@ -264,14 +264,14 @@ func (m *meddler) room() error {
 	return holdall.ErrExhausted
 }
 
-func (m *meddler) CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID) ([]holdall.BlockID, error) {
+func (m *meddler) CommitNode(ctx context.Context, ns holdall.NamespaceID, node holdall.BlockID, children []holdall.BlockID, nodes int) ([]holdall.BlockID, error) {
 	if gone := m.next(node, children); gone != nil {
 		return gone, nil
 	}
 	if err := m.room(); err != nil {
 		return nil, err
 	}
-	return m.Commits.CommitNode(ctx, ns, node, children)
+	return m.Commits.CommitNode(ctx, ns, node, children, nodes)
 }
 
 func (m *meddler) CommitObject(ctx context.Context, c metadata.ObjectCommit) (metadata.Object, []holdall.BlockID, error) {

@@ -159,8 +159,9 @@ func (p *putting) commit(ctx context.Context, w *writer, madeETag string) (o met
 	if err != nil {
 		return metadata.Object{}, err
 	}
-	c := metadata.ObjectCommit{Bucket: p.root.Bucket, Key: p.root.Key, Put: p.root.Put, Origin: p.origin, Children: p.root.Children(), Size: p.root.Size,
+	c := metadata.ObjectCommit{Bucket: p.root.Bucket, Key: p.root.Key, Put: p.root.Put, Origin: p.origin, Size: p.root.Size,
 		Modified: p.root.Modified, ETag: p.root.ETag, Attributes: p.root.Attributes, Tags: p.root.Tags, If: p.cond, Upload: p.upload}
+	c.Children, c.Nodes = p.root.Listed()
 	_, err = w.putAndCommit(ctx, b, func(id holdall.BlockID) (gone []holdall.BlockID, err error) {
 		c.Root = id
 		err = p.settle.commit(ctx, func(how Settled) (err error) {

@@ -248,8 +248,9 @@ func (e *goneError) Unwrap() error { return holdall.ErrUnavailable }
 
 // putNode stores a node and counts the references on its children.
 func (w *writer) putNode(ctx context.Context, n *manifest.Node) (holdall.BlockID, error) {
+	children, nodes := n.Listed()
 	id, err := w.putAndCommit(ctx, n.Encode(), func(id holdall.BlockID) ([]holdall.BlockID, error) {
-		return w.s.cfg.Commits.CommitNode(ctx, w.ns, id, n.Children())
+		return w.s.cfg.Commits.CommitNode(ctx, w.ns, id, children, nodes)
 	})
 	if err == nil {
 		w.s.metrics.nodes.Inc()

@@ -141,7 +141,7 @@ func TestOverwrittenObjectGoesNodeByNode(t *testing.T) {
 	c := newNameCell(t)
 	c.put(holdall.DefaultNamespace, "a", "b", "shared", "node", "root 1", "root 2")
 	node, ids := c.link("node", "a", "b", "a")
-	_, err := c.store.CommitNode(t.Context(), holdall.DefaultNamespace, node, ids)
+	_, err := c.store.CommitNode(t.Context(), holdall.DefaultNamespace, node, ids, 0)
 	must(t, err)
 	c.object("root 1", "node", "shared")
 	c.object("root 2", "shared")
@@ -181,7 +181,7 @@ func TestManyStuckNodesDoNotHoldUpARound(t *testing.T) {
 		c.put(holdall.DefaultNamespace, name)
 		node, ids := c.link(name, "a")
 		c.torn[node] = true
-		_, err := c.store.CommitNode(t.Context(), holdall.DefaultNamespace, node, ids)
+		_, err := c.store.CommitNode(t.Context(), holdall.DefaultNamespace, node, ids, 0)
 		must(t, err)
 	}
 	c.now = c.now.Add(24*time.Hour + week)
