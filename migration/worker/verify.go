@@ -173,7 +173,7 @@ func (v *reading) exceptions() (map[string]bool, error) {
 func (v *reading) inOrder(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	copies := v.cfg.Copies
+	copies, after := v.cfg.Copies, string(v.job.After)
 	work, queue := make(chan *compared), make(chan *compared, copies*ahead)
 	var workers sync.WaitGroup
 	for range copies {
@@ -187,7 +187,7 @@ func (v *reading) inOrder(ctx context.Context) error {
 	workers.Go(func() {
 		defer close(queue)
 		defer close(work)
-		err := v.keys(ctx, string(v.job.After), func(key string) error {
+		err := v.keys(ctx, after, func(key string) error {
 			c := &compared{key: key, done: make(chan struct{})}
 			select {
 			case queue <- c:

@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,4 +188,23 @@ func (st *stage) tag(key string) {
 	if err != nil {
 		st.t.Fatal(err)
 	}
+}
+
+// there returns what the source holds, "" for nothing.
+func (st *stage) there(key string) string {
+	st.t.Helper()
+	out, err := st.direct.GetObject(st.t.Context(), &s3.GetObjectInput{Bucket: &st.bucket, Key: &key})
+	var none *types.NoSuchKey
+	if errors.As(err, &none) {
+		return ""
+	}
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	defer out.Body.Close()
+	b, err := io.ReadAll(out.Body)
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	return string(b)
 }
