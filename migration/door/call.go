@@ -133,7 +133,14 @@ func (d *Door) tryBegin(ctx context.Context, at object.Place, r metadata.IntentR
 		return nil, false, err
 	}
 	w = &write{call: c, key: at.Key, began: time.Now()}
-	if s := c.m.State; !s.Mirrored() || s == metadata.StateCutOver {
+	switch {
+	case c.m.State == metadata.StateCutOver:
+		if err = c.free(at.Key); err != nil {
+			c.leave()
+			return nil, true, err
+		}
+		return w, false, nil
+	case !c.m.State.Mirrored():
 		return w, false, nil
 	}
 	if w.unlock, err = d.keys.take(ctx, place{c.id, at.Key}); err != nil {
@@ -162,6 +169,17 @@ func (d *Door) tryBegin(ctx context.Context, at object.Place, r metadata.IntentR
 	lost.leave()
 	d.after(func(ctx context.Context) { lost.end(ctx, metadata.EndIntent{}) })
 	return nil, false, err
+}
+
+// free returns an ErrUnavailable while a key is still read at the source, because
+// a write to it began before the flip: writes that take no intents would pass that
+// one unseen.
+func (c *call) free(key string) error {
+	side, err := c.side(key)
+	if err == nil && side != metadata.SideCell {
+		err = fmt.Errorf("door: key %.80q is being written since before the flip: %w", key, holdall.ErrUnavailable)
+	}
+	return err
 }
 
 // release lets the next writer of the key go, and ends the call.

@@ -76,6 +76,9 @@ func (d *Door) copyInCell(ctx context.Context, r object.CopyRequest) (done bool,
 		o, err = d.cfg.Objects.Copy(ctx, r)
 		return true, o, err
 	case c.m.State == metadata.StateCutOver:
+		if err := c.free(r.Key); err != nil {
+			return true, o, err
+		}
 		w := &write{call: c, key: r.Key}
 		r.Settle = w.settleAlone
 		o, err = d.cfg.Objects.Copy(ctx, r)

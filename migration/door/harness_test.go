@@ -65,6 +65,7 @@ type options struct {
 	unconditional bool
 	timeout       time.Duration // of the source
 	life          time.Duration
+	drain         time.Duration
 	seed          uint64 // 0 = by chance
 }
 
@@ -79,6 +80,9 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	if o.life == 0 {
 		o.life = time.Second
+	}
+	if o.drain == 0 {
+		o.drain = 300 * time.Millisecond
 	}
 	r := &rig{t: t, seed: o.seed, reg: prometheus.NewRegistry()}
 	r.openSource()
@@ -98,7 +102,7 @@ func newRig(t testing.TB, o options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: c.Store, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: 300 * time.Millisecond,
+	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: c.Store, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: o.drain,
 		Logger: slog.New(slog.DiscardHandler), Registerer: r.reg, Remote: func(ctx context.Context, from metadata.Source) (*Remote, error) {
 			return openShort(ctx, from, o.timeout)
 		}})

@@ -26,7 +26,8 @@ import (
 
 var (
 	histories = flag.Int("histories", 1, "how many random histories are checked")
-	calls     = flag.Int("calls", 40, "calls of each client of a history")
+	calls     = flag.Int("calls", 150, "the most calls of each client of a history")
+	steps     = flag.Int("steps", 6, "steps of the migration after which a history ends")
 	oneSeed   = flag.Uint64("seed", 0, "check this history alone")
 )
 
@@ -237,16 +238,18 @@ func (s *stage) spoil(seed uint64, unconditional bool) {
 	})
 }
 
-// walk takes steps there and back until ctx ends, and keeps the outbox short.
-func (s *stage) walk(ctx context.Context, rnd *rand.Rand) (steps map[string]int) {
-	steps = map[string]int{}
+// walk takes steps there and back until ctx ends, and keeps the outbox short. It
+// calls enough when there were as many as are wanted.
+func (s *stage) walk(ctx context.Context, rnd *rand.Rand, enough func()) (taken map[string]int) {
+	taken = map[string]int{}
+	total := 0
 	back := false
 	for ctx.Err() == nil {
 		_ = s.repairAll(context.Background(), s.doors[0]) // what fails is due again
 		m, err := s.cell.Store.MigrationStatus(s.bucket)
 		if err != nil {
 			s.t.Error(err)
-			return steps
+			return taken
 		}
 		to := m.State + 1
 		switch {
@@ -261,13 +264,16 @@ func (s *stage) walk(ctx context.Context, rnd *rand.Rand) (steps map[string]int)
 		}
 		s.evidence(&m, to)
 		if err := s.step(to); err == nil {
-			steps[fmt.Sprint(m.State, " to ", to)]++
+			taken[fmt.Sprint(m.State, " to ", to)]++
+			if total++; total == *steps {
+				enough()
+			}
 		} else if !errors.Is(err, holdall.ErrRefused) && ctx.Err() == nil {
 			s.t.Logf("step to %v: %v", to, err)
 		}
 		_ = pause(ctx, time.Duration(rnd.IntN(150))*time.Millisecond)
 	}
-	return steps
+	return taken
 }
 
 func TestNobodySeesAnOlderVersionWhateverFails(t *testing.T) {
@@ -285,20 +291,25 @@ func TestNobodySeesAnOlderVersionWhateverFails(t *testing.T) {
 
 func checkHistory(t *testing.T, seed uint64) {
 	unconditional := seed%2 == 0
-	r := newRig(t, options{seed: seed, timeout: 300 * time.Millisecond, life: 400 * time.Millisecond, unconditional: unconditional, policy: metadata.MissPolicy(1 + seed/2%2)})
+	r := newRig(t, options{seed: seed, timeout: 300 * time.Millisecond, life: 400 * time.Millisecond, drain: 2 * time.Millisecond, unconditional: unconditional, policy: metadata.MissPolicy(1 + seed/2%2)})
 	s := &stage{rig: r, doors: []*Door{r.Door, r.another()}, keys: []string{"a", "b", "c/d"}, sizes: map[string]int{"a": 40, "b": 100_000, "c/d": 30_000},
 		h: &history{began: time.Now(), values: []string{""}, etags: map[string]int{}, failed: map[string]int{}}}
 	r.to(metadata.StateMirror)
 	s.spoil(seed, unconditional)
 	walking, stop := context.WithCancel(context.Background())
 	var walker, clients sync.WaitGroup
-	var steps map[string]int
-	walker.Go(func() { steps = s.walk(walking, rand.New(rand.NewPCG(seed, 9))) })
+	calling, enough := context.WithCancel(context.Background())
+	defer enough()
+	var taken map[string]int
+	walker.Go(func() { taken = s.walk(walking, rand.New(rand.NewPCG(seed, 9)), enough) })
 	for c := range 6 {
 		clients.Go(func() {
 			rnd := rand.New(rand.NewPCG(seed, uint64(100+c)))
 			for range *calls {
 				s.call(c, rnd)
+				if pause(calling, time.Duration(rnd.IntN(12))*time.Millisecond) != nil {
+					return
+				}
 			}
 		})
 	}
@@ -317,7 +328,7 @@ func checkHistory(t *testing.T, seed uint64) {
 		s.h.add(99, input{key: key}, call, n, err)
 		r.both(key, s.h.values[n]+strings.Repeat("-", max(0, 1-n)))
 	}
-	t.Logf("unconditional %t, steps %v, faults %v, failed calls %v, %d calls recorded", unconditional, steps, r.proxy.Counts(), s.h.failed, len(s.h.ops))
+	t.Logf("unconditional %t, steps %v, faults %v, failed calls %v, %d calls recorded", unconditional, taken, r.proxy.Counts(), s.h.failed, len(s.h.ops))
 	s.h.check(t)
 }
 
