@@ -96,3 +96,69 @@ func ExampleClient_Claim() {
 		}
 	}
 }
+
+// A file of any size becomes an object. Where the connection breaks it is sent
+// again, and stored once.
+func ExampleClient_PutObject() {
+	c, err := client.Dial(client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	f, err := os.Open("film.mkv")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	o, err := c.PutObject(context.Background(), "films", "2026/film.mkv", f, client.PutObjectOptions{
+		Attributes: client.Attributes{ContentType: "video/x-matroska"},
+		If:         client.Condition{Absent: true},
+	})
+	if errors.Is(err, holdall.ErrCondition) {
+		log.Fatal("there is one of this name")
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(o.Version, o.Size)
+}
+
+// An object is read from any place on; a connection that breaks is taken up again
+// where it was.
+func ExampleClient_OpenObject() {
+	c, err := client.Dial(client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	r, err := c.OpenObject(context.Background(), "films", "2026/film.mkv", client.GetObjectOptions{Offset: 1 << 30})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.WriteTo(os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A listing is read page by page, as far as it is looked at.
+func ExampleClient_ListObjects() {
+	c, err := client.Dial(client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	for entry, err := range c.ListObjects(context.Background(), "films", client.ListOptions{Prefix: "2026/", Delimiter: "/"}) {
+		switch {
+		case err != nil:
+			log.Fatal(err)
+		case entry.Object != nil:
+			fmt.Println(entry.Object.Key, entry.Object.Size)
+		default:
+			fmt.Println(entry.Prefix)
+		}
+	}
+}

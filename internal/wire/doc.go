@@ -6,6 +6,8 @@
 // blocks beyond handing their bytes on, and keeps no state but connections.
 //
 // Reading order: server.go (what is set up), methods.go (who may call what),
-// admit.go (what happens at the headers), call.go (a call's life), blocks.go and
-// admin.go (the services), encode.go (facts to messages).
+// admit.go (what happens at the headers), call.go (a call's life), blocks.go,
+// objects.go with object_put.go and object_get.go, admin.go and namespaces.go (the
+// services), object_check.go (what requests may say), encode.go and
+// object_encode.go (facts to messages).
 package wire
