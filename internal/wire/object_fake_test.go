@@ -138,7 +138,7 @@ func (f *fakeObjects) find(at object.Place, version holdall.Version) (fakeVersio
 		return list[len(list)-1], nil
 	}
 	for _, v := range list {
-		if v.row.Version == version {
+		if v.row.Version == version && !v.row.Marker {
 			return v, nil
 		}
 	}
