@@ -193,9 +193,8 @@ func (c *conn) Close() error {
 	}
 	c.listener.wait.Go(func() {
 		defer c.listener.forget(c)
-		err := c.Conn.SetReadDeadline(time.Now().Add(c.listener.limits.linger))
-		if err == nil {
-			_, err = io.CopyN(io.Discard, c.Conn, lingerBytes)
+		if c.Conn.SetReadDeadline(time.Now().Add(c.listener.limits.linger)) == nil {
+			io.CopyN(io.Discard, c.Conn, lingerBytes)
 		}
 		c.Conn.Close() // what the client sends beyond this, or later, resets it
 	})
