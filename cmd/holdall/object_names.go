@@ -42,16 +42,21 @@ func (c *cli) objectList() *cobra.Command {
 		if recursive || versions {
 			o.Delimiter = ""
 		}
-		if !c.json() {
-			printListHead(c.out, versions)
-		}
+		head := !c.json()
 		for l, err := range cl.ListObjects(ctx, bucket, o) {
+			if err == nil && head {
+				printListHead(c.out, versions)
+				head = false
+			}
 			if err == nil {
 				err = c.emitListed(&l, versions)
 			}
 			if err != nil {
 				return objectNext(err, client.ObjectName{Bucket: bucket, Key: prefix})
 			}
+		}
+		if head {
+			printListHead(c.out, versions)
 		}
 		return nil
 	})
