@@ -79,6 +79,21 @@ func TestMigrationByCommands(t *testing.T) {
 		t.Errorf("another run copied: %+v", again)
 	}
 	run("advance", "photos", "shadow")
+	findDamage(t, run, old)
+	run("advance", "photos", "flipped")
+	certify(t, run, objects)
+	run("advance", "photos", "cut-over")
+	run("rollback", "photos", "mirror")
+	run("report", "photos", "--html")
+	said.WriteString(s.logged())
+	if secret := old.SecretKey; strings.Contains(said.String(), secret) {
+		t.Error("a secret was printed or logged")
+	}
+}
+
+// findDamage changes a byte of the source, and wants it to be found and repaired.
+func findDamage(t *testing.T, run func(...string) string, old *s3test.Server) {
+	t.Helper()
 	run("verify", "photos", "--wait")
 	damage(t, old, "photos/key-7")
 	if r := command(t, nil, "migrate", "verify", "photos", "--wait"); r.code != exitDifferences {
@@ -90,7 +105,11 @@ func TestMigrationByCommands(t *testing.T) {
 	eventually(t, "the key is repaired", func() bool { return migration(t).Outbox == 0 })
 	run("verify", "photos", "--wait")
 	eventually(t, "the clean run is over", func() bool { return len(migration(t).Missing) == 0 })
-	run("advance", "photos", "flipped")
+}
+
+// certify makes the certificate, and has it checked.
+func certify(t *testing.T, run func(...string) string, objects int) {
+	t.Helper()
 	var c client.Certificate
 	if err := json.Unmarshal([]byte(run("certificate", "create", "photos", "--output", "json")), &c); err != nil || c.Objects != int64(objects) || c.Verified != c.Objects {
 		t.Fatalf("%+v, %v", c, err)
@@ -98,13 +117,6 @@ func TestMigrationByCommands(t *testing.T) {
 	run("certificate", "verify", c.Certificate, "--key", c.PublicKey)
 	if r := command(t, nil, "migrate", "certificate", "verify", c.Certificate, "--key", strings.Repeat("00", 32)); r.code == exitDone {
 		t.Error("a certificate is signed by a key that has not signed it")
-	}
-	run("advance", "photos", "cut-over")
-	run("rollback", "photos", "mirror")
-	run("report", "photos", "--html")
-	said.WriteString(s.logged())
-	if secret := old.SecretKey; strings.Contains(said.String(), secret) {
-		t.Error("a secret was printed or logged")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/migration/mirror"
@@ -128,6 +129,15 @@ type Mirror interface {
 	Put(ctx context.Context, p mirror.Put) mirror.Result
 	Delete(ctx context.Context, key string, e mirror.Expect) mirror.Result
 	Head(ctx context.Context, key string) (f mirror.Facts, found bool, err error)
+}
+
+// MirrorUploads writes objects in parts. *mirror.Mirror is one; a Mirror that is
+// none takes objects of one piece only.
+type MirrorUploads interface {
+	CreateUpload(ctx context.Context, key string, a manifest.Attributes, tags []manifest.Tag) (mirror.Upload, mirror.Result)
+	PutPart(ctx context.Context, u mirror.Upload, p mirror.Part) mirror.Result
+	Complete(ctx context.Context, u mirror.Upload, parts []mirror.Part, e mirror.Expect) mirror.Result
+	Abort(ctx context.Context, u mirror.Upload) mirror.Result
 }
 
 // bucketOf is a *source.Source as workers read it.

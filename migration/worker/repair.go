@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/holdall/holdall"
-	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/migration/ledger"
@@ -225,21 +224,4 @@ func (f *fixer) undone(ctx context.Context, g *metadata.Granted, how metadata.Se
 		}
 	}
 	return res.Err
-}
-
-// put writes a version of the cell's to the source.
-func (f *fixer) put(ctx context.Context, row *metadata.Object, expect mirror.Expect) (mirror.Result, error) {
-	if row.Size > mirror.MaxPut {
-		return mirror.Result{}, fmt.Errorf("worker: %.80q has %d bytes, and one request to the source takes %d: %w", row.Key, row.Size, int64(mirror.MaxPut), holdall.ErrInvalid)
-	}
-	rd, err := f.cfg.Objects.Open(ctx, f.place.at(row.Key), object.GetOptions{Version: row.Version})
-	if err != nil {
-		return mirror.Result{}, err
-	}
-	defer rd.Close()
-	tags, err := manifest.ParseTags(row.Tags)
-	if err != nil {
-		return mirror.Result{}, err
-	}
-	return f.mirror.Put(ctx, mirror.Put{Key: row.Key, Body: rd, Size: row.Size, Attributes: rd.Attributes, Tags: tags, If: expect}), nil
 }

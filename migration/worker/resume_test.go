@@ -5,9 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/metadata"
 	"github.com/holdall/holdall/migration/s3fault"
@@ -106,8 +110,10 @@ func TestSourceIsKeptCurrent(t *testing.T) {
 	st.miss("dir 1/key-001", []byte("newer in the cell"))
 	st.miss("new", bytes.Repeat([]byte("n"), 100_000))
 	st.missDelete("dir 2/key-002")
+	parts := noise(5, 11<<20)
+	st.missParts("parts", parts, 5<<20, 5<<20, 1<<20)
 	st.until("repair", func() bool { s := st.status(); return s.Entries == 0 && s.Intents == 0 })
-	for key, want := range map[string]string{"dir 1/key-001": "newer in the cell", "new": string(bytes.Repeat([]byte("n"), 100_000)), "dir 2/key-002": ""} {
+	for key, want := range map[string]string{"dir 1/key-001": "newer in the cell", "new": string(bytes.Repeat([]byte("n"), 100_000)), "dir 2/key-002": "", "parts": string(parts)} {
 		if got := st.there(key); got != want {
 			t.Errorf("%s is %.40q at the source, want %.40q", key, got, want)
 		}
@@ -133,6 +139,25 @@ func (st *stage) miss(key string, body []byte) {
 	at := object.Place{Namespace: ns, Bucket: st.bucket, Key: key}
 	if _, err := st.cell.Objects.Put(st.t.Context(), object.PutRequest{Place: at, Body: bytes.NewReader(body), Size: int64(len(body)), ETag: fmt.Sprintf("%x-cell", len(body)), Settle: st.missing(key)}); err != nil {
 		st.t.Fatal(err)
+	}
+}
+
+// missParts is miss of an object that was uploaded in parts.
+func (st *stage) missParts(key string, body []byte, sizes ...int64) {
+	st.t.Helper()
+	var a manifest.Attributes
+	a.SetParts(sizes)
+	sum := newPartsMD5(&kept{attributes: a})
+	sum.Write(body)
+	etag := fmt.Sprintf("%x-%d", sum.Sum(nil), len(sizes))
+	at := object.Place{Namespace: ns, Bucket: st.bucket, Key: key}
+	if _, err := st.cell.Objects.Put(st.t.Context(), object.PutRequest{Place: at, Body: bytes.NewReader(body), Size: int64(len(body)), ETag: etag, Attributes: a, Settle: st.missing(key)}); err != nil {
+		st.t.Fatal(err)
+	}
+	st.until("repair of what has parts", func() bool { return st.status().Entries == 0 })
+	out, err := st.direct.HeadObject(st.t.Context(), &s3.HeadObjectInput{Bucket: &st.bucket, Key: &key})
+	if err != nil || strings.Trim(*out.ETag, `"`) != etag {
+		st.t.Errorf("%s: %+v, %v, want the ETag %s", key, out, err, etag)
 	}
 }
 

@@ -188,7 +188,7 @@ func (r *Runner) step(ctx context.Context, m *metadata.Migration) error {
 }
 
 const (
-	lapseLimit = 1000
+	lapseLimit = 500              // metadata take no more at once
 	forget     = 10 * time.Minute // a door that is silent for so long, and has no intents, is forgotten
 )
 
