@@ -50,7 +50,7 @@ func (c *takeIntent) run(t *tx) (result, error) {
 	if i != nil {
 		return &takeAnswer{Holder: i}, nil
 	}
-	t.addIntent(m, &Intent{IntentRequest: c.IntentRequest, Since: t.now.time(), Number: m.Number})
+	t.addIntent(m, &Intent{IntentRequest: c.IntentRequest, Since: t.now.time(), Number: m.Number, State: m.State})
 	return t.grant(m, c.Key)
 }
 
@@ -133,7 +133,7 @@ func (c *endIntent) run(t *tx) (result, error) {
 	if err := t.noteFacts(c); err != nil {
 		return nil, err
 	}
-	return noResult{}, t.settleWrite(m, c.Key, &c.Settlement)
+	return noResult{}, t.settleWrite(settling{m, i, false}, c.Key, &c.Settlement)
 }
 
 // late is for an intent that is not held any more. It was ended, or it lapsed, and
@@ -249,7 +249,7 @@ func (c *lapseIntents) run(t *tx) (result, error) {
 		if m == nil {
 			return nil, faultf("an intent of bucket %d, which has no migration: %w", k.Bucket, holdall.ErrCorrupt)
 		}
-		if err := t.miss(m, k.Key, lapsedReason, until); err != nil {
+		if err := t.miss(m, m.missed(i), Entry{Key: k.Key, Reason: lapsedReason, Until: until}); err != nil {
 			return nil, err
 		}
 		t.dropIntent(m, k.Key)

@@ -2,7 +2,6 @@ package metadata
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/holdall/holdall"
 )
@@ -61,7 +60,7 @@ func (t *tx) noteMiss(m *migrationRow, c *noteKey) error {
 	if c.Verb == tagNoteMismatch {
 		m.found(t, 1)
 	}
-	return t.miss(m, c.Key, c.Reason, time.Time{})
+	return t.miss(m, SideNone, Entry{Key: c.Key, Reason: c.Reason})
 }
 
 func (t *tx) putQuarantine(m *migrationRow, c *noteKey) error {

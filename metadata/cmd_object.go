@@ -117,7 +117,7 @@ func (c *commitObject) run(t *tx) (result, error) {
 	if first != nil {
 		return &objectAnswer{Found: true, Object: *first}, nil
 	}
-	m, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
+	w, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
 	if err != nil {
 		return nil, err
 	}
@@ -143,11 +143,11 @@ func (c *commitObject) run(t *tx) (result, error) {
 		return nil, err
 	}
 	o := c.object(t)
-	t.change(Change{Kind: ChangeObject, Namespace: b.Namespace, ID: c.Root, Bucket: o.Bucket, Version: o.Version, Put: c.Upload})
+	t.change(Change{Kind: ChangeObject, Namespace: b.Namespace, ID: c.Root, Bucket: o.Bucket, Version: o.Version, Put: c.Upload, Data: factsData(&o.Source)})
 	if upload != nil {
 		t.endUpload(b, upload, UploadCompleted, o.Version)
 	}
-	if err := t.settleWrite(m, c.Key, &c.Settle); err != nil {
+	if err := t.settleWrite(w, c.Key, &c.Settle); err != nil {
 		return nil, err
 	}
 	return &objectAnswer{Found: true, Object: o}, t.addVersion(b, newest, &o)
@@ -232,13 +232,13 @@ func (c *deleteObject) run(t *tx) (result, error) {
 	if first != nil {
 		return &objectAnswer{Found: true, Object: *first}, nil
 	}
-	m, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
+	w, err := t.admit(b, c.Key, &c.Settle, c.Origin == OriginBackfill && c.If.Backfill)
 	if err != nil {
 		return nil, err
 	}
 	newest, err := t.conditional(c.Bucket, c.Key, &c.If)
 	if err == nil {
-		err = t.settleWrite(m, c.Key, &c.Settle)
+		err = t.settleWrite(w, c.Key, &c.Settle)
 	}
 	if err != nil {
 		return nil, err
@@ -358,9 +358,9 @@ func (c *setTags) run(t *tx) (result, error) {
 	if old == nil || old.Marker {
 		return nil, fmt.Errorf("metadata: key %.80q has no such version: %w", c.Of.Key, holdall.ErrNotFound)
 	}
-	m, err := t.admit(b, c.Of.Key, &c.Settle, false)
+	w, err := t.admit(b, c.Of.Key, &c.Settle, false)
 	if err == nil {
-		err = t.settleWrite(m, c.Of.Key, &c.Settle)
+		err = t.settleWrite(w, c.Of.Key, &c.Settle)
 	}
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ func exampleMigration() Migration {
 }
 
 func exampleIntent() Intent {
-	return Intent{IntentRequest: IntentRequest{Bucket: 1<<44 | 1, Key: "k", Op: putID(1), Door: doorID(1), Kind: IntentComplete, Upload: putID(2)}, Since: day.time(), Number: 9}
+	return Intent{IntentRequest: IntentRequest{Bucket: 1<<44 | 1, Key: "k", Op: putID(1), Door: doorID(1), Kind: IntentComplete, Upload: putID(2)}, Since: day.time(), Number: 9, State: StateFlipped}
 }
 
 func exampleEntry() Entry {

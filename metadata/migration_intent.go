@@ -67,12 +67,13 @@ type IntentRequest struct {
 type Intent struct {
 	IntentRequest
 	Since  time.Time
-	Number uint64 // of the migration when it was granted
+	Number uint64         // of the migration when it was granted, or its write committed
+	State  MigrationState // then
 }
 
 // Straddles says whether the state of the migration has changed since the intent
-// was granted. Until it ends, its key is read where it was before: the write may
-// have been seen there already.
+// was granted. Until its write is committed or it ends, its key is read where it
+// was before: the write may have been seen there already.
 func (i *Intent) Straddles(m *Migration) bool { return i.Number < m.Began }
 
 // Granted is an intent that was granted, and what its holder needs to know of the
@@ -115,8 +116,9 @@ type Settlement struct {
 	Reason string    // for people, at most 512 bytes
 	Until  time.Time // a request that nobody waits for any more may land at the source until then; zero = there is none
 
-	// Clear, when not zero, drops the key's entry if it is the one with this Seq:
-	// the sides are equal as of this write. Not with Miss.
+	// Clear, when not zero, drops the key's entry if it is the one with this Seq, and
+	// its Until was over when the intent was granted: the sides are equal as of this
+	// write. Not with Miss.
 	Clear uint64
 
 	End bool // the intent ends with this; EndIntent implies it

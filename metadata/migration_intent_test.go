@@ -127,12 +127,18 @@ func TestAnAnnouncementLetsRunningWritesEnd(t *testing.T) {
 	m.want("a commit that was decided before the step", err, holdall.ErrStale)
 	late.Miss = SideCell
 	m.want("a miss that was decided before the step", m.end("l", late), holdall.ErrStale)
-	late = m.settled(2)
-	_, err = m.commit("l", late)
+	straddles := func() bool {
+		i, ok, err := readIntent(m.db, m.bucket, "l")
+		s := m.status()
+		return err == nil && ok && i.Straddles(&s)
+	}
+	if !straddles() {
+		t.Error("a write from before the step does not straddle")
+	}
+	_, err = m.commit("l", m.settled(2))
 	m.want("decided again", err, nil)
-	i, ok, err := readIntent(m.db, m.bucket, "l")
-	if s := m.status(); err != nil || !ok || !i.Straddles(&s) {
-		t.Errorf("intent %+v does not straddle, %v", i, err)
+	if straddles() {
+		t.Error("a write that was decided by the new state straddles")
 	}
 	m.want("end of one that has nothing to note", m.end("m", Settlement{Op: putID(3), Number: before.Number}), nil)
 }
@@ -267,4 +273,60 @@ func TestRetiringForgetsTheSource(t *testing.T) {
 	m.want("an intent", err, holdall.ErrStale)
 	m.refused(&noteKey{tagNoteMiss, m.bucket, "l", ""}, holdall.ErrRefused)
 	audit(t, m.db)
+}
+
+// TestAStraddlerThatDiesIsRepairedFromWhereItWasSeen is for a write that readers
+// may have seen at the source before the flip, whose door dies after it.
+func TestAStraddlerThatDiesIsRepairedFromWhereItWasSeen(t *testing.T) {
+	for _, how := range []string{"lapse", "the cell refuses it", "it is committed"} {
+		m := newMoving(t).in(StateShadow)
+		m.evidence(StateFlipped)
+		m.see(1)
+		m.granted(1, "k", 1)
+		m.announce(StateFlipped)
+		m.acknowledge()
+		m.ok(m.doStep(), new(migrationAnswer))
+		read := func() Side {
+			t.Helper()
+			s := m.status()
+			side, err := readSide(m.db, &s, "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return side
+		}
+		if got := read(); got != SideSource {
+			t.Errorf("%s: a straddler's key is read from the %v", how, got)
+		}
+		miss := m.settled(1)
+		miss.Miss = SideSource
+		missed := SideCell
+		var err error
+		switch how {
+		case "lapse":
+			m.pass(DoorSilence)
+			_, err = m.lapse(1, heldKey{Key: "k", Op: putID(1)})
+		case "the cell refuses it":
+			err = m.end("k", miss)
+		default:
+			missed = SideSource
+			_, err = m.commit("k", miss)
+			m.want("end", m.end("k", Settlement{Op: putID(1)}), nil)
+		}
+		m.want(how, err, nil)
+		if e := m.entry("k"); e == nil || e.Missed != missed || read() == missed {
+			t.Errorf("%s: entry %+v, the key is read from the %v", how, e, read())
+		}
+		// Another write that the cell has and the source does not turns it round.
+		m.see(2)
+		m.granted(2, "k", 2)
+		miss = m.settled(2)
+		miss.Miss, miss.End = SideSource, true
+		_, err = m.commit("k", miss)
+		m.want("commit", err, nil)
+		if e := m.entry("k"); e == nil || e.Missed != SideSource || read() != SideCell {
+			t.Errorf("%s, then a version: entry %+v, the key is read from the %v", how, e, read())
+		}
+		audit(t, m.db)
+	}
 }

@@ -7,11 +7,13 @@ import (
 )
 
 // Entry is a row of the outbox: a key, never a value, whose sides may differ. To
-// repair it is to make the side that follows what the other one holds now.
+// repair it is to make the side that missed it what the other one holds now. That
+// is the side that follows, but for what a write from before a flip left behind
+// that the cell never got: the source has shown it, so the cell is made equal.
 type Entry struct {
 	Bucket holdall.BucketID
 	Key    string
-	Missed Side   // always the side that follows
+	Missed Side   // is made what the other one holds, and not read: see State.Follows
 	Seq    uint64 // of the latest miss: whoever drops the entry names it
 	Since  time.Time
 	Tries  uint32    // of repairing it

@@ -162,6 +162,22 @@ func dueKeys(r pebble.Reader, b holdall.BucketID, now instant) iter.Seq2[due, er
 	})
 }
 
+// readSide returns where a key of a bucket under migration is read.
+func readSide(r pebble.Reader, m *Migration, key string) (Side, error) {
+	i, ok, err := readIntent(r, m.Bucket, key)
+	if err != nil || ok && i.Straddles(m) && i.State.Decides() != m.State.Decides() {
+		return i.State.Decides(), err
+	}
+	if !m.State.CellDecides() {
+		return SideSource, nil
+	}
+	e, ok, err := readEntry(r, m.Bucket, key)
+	if err != nil || ok && e.Missed == SideCell {
+		return SideSource, err
+	}
+	return SideCell, nil
+}
+
 func readIntent(r pebble.Reader, b holdall.BucketID, key string) (Intent, bool, error) {
 	i := Intent{IntentRequest: IntentRequest{Bucket: b, Key: key}}
 	ok, err := get(r, appendWriteKey(nil, tableIntent, b, key), func(d *decoder) { d.intent(&i) })

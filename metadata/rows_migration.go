@@ -109,14 +109,17 @@ func (d *decoder) door(w *Door) {
 func appendIntent(dst []byte, i *Intent) []byte {
 	dst = append(append(append(dst, rowVersion, byte(i.Kind)), i.Op[:]...), i.Door[:]...)
 	dst = append(dst, i.Upload[:]...)
-	return putUvarint(putTime(dst, i.Since), i.Number)
+	return append(putUvarint(putTime(dst, i.Since), i.Number), byte(i.State))
 }
 
 func (d *decoder) intent(i *Intent) {
 	d.version()
 	i.Kind = d.intentKind()
 	i.Op, i.Door, i.Upload = d.putID(), d.doorID(), d.putID()
-	i.Since, i.Number = d.time(), d.uvarint()
+	i.Since, i.Number, i.State = d.time(), d.uvarint(), MigrationState(d.byte())
+	if d.err == nil && !i.State.Mirrored() {
+		d.fail(fmt.Errorf("an intent in state %d", i.State))
+	}
 }
 
 func (d *decoder) intentKind() IntentKind {

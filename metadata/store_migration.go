@@ -67,8 +67,9 @@ func (s *Store) Step(ctx context.Context, bucket holdall.BucketID, number uint64
 }
 
 // SeeDoor notes that a door is there: it calls this every 2 s, first of all, and
-// reads migrations only after. fenced says that it was silent for so long that
-// steps may have been taken without it, and its intents be gone.
+// reads migrations only after. fenced says that it was silent for so long, or not
+// known, that steps may have been taken without it, and its intents be gone: what it
+// has not sent to the source yet under an intent from before it must not send.
 func (s *Store) SeeDoor(ctx context.Context, door DoorID) (fenced bool, err error) {
 	var r fencedAnswer
 	err = s.r.do(ctx, &seeDoor{Verb: tagSeeDoor, Door: door}, &r)

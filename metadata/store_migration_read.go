@@ -63,6 +63,21 @@ func (s *Store) Acknowledged(bucket holdall.BucketID) (all []DoorID, err error) 
 	return all, nil
 }
 
+// ReadSide returns where a key is read of a bucket that is mirrored, as m says: at
+// the side that decides, unless a write from before the last flip is under way, or
+// was left behind, that readers may have seen at the other. It is a local read, to
+// be done after a linearizable one and before the sides are read. In flipped, a key
+// that is read in the cell and has no record there is read at the source.
+func (s *Store) ReadSide(m *Migration, key string) (side Side, err error) {
+	err = s.view(func(st *state) error {
+		snap := st.db.NewSnapshot()
+		defer snap.Close()
+		side, err = readSide(snap, m, key)
+		return err
+	})
+	return side, err
+}
+
 // Entry returns the outbox entry of a key, or false. It is a local read: what was
 // acknowledged before a linearizable read that has ended is in it.
 func (s *Store) Entry(bucket holdall.BucketID, key string) (e Entry, ok bool, err error) {

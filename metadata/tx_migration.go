@@ -181,20 +181,38 @@ func (t *tx) setEntry(m *migrationRow, old, new *Entry) {
 	t.set(t.key, t.val)
 }
 
-// miss puts a key into the outbox, or its entry there under another Seq, so that
-// nobody who knew of the old one drops it.
-func (t *tx) miss(m *migrationRow, key, reason string, until time.Time) error {
+// missed returns the side that misses a write without a version in the cell, which
+// has the given intent. One from before the flip may have been seen at the source,
+// which decided then: the source is not to be made what the cell holds, but the cell
+// what the source holds.
+func (m *migrationRow) missed(i *Intent) Side {
+	if m.State.CellDecides() && i.State.Decides() == SideSource {
+		return SideCell
+	}
+	return SideNone
+}
+
+// miss puts the key of e, with its Reason and Until, into the outbox, or its entry
+// there under another Seq, so that nobody who knew of the old one drops it. missed
+// is the side that did; none is the one that follows, unless the entry there says
+// otherwise.
+func (t *tx) miss(m *migrationRow, missed Side, e Entry) error {
 	if err := t.journalRoom(); err != nil {
 		return err
 	}
-	old, err := t.entry(m.Bucket, key)
+	old, err := t.entry(m.Bucket, e.Key)
 	if err != nil {
 		return err
 	}
-	e := Entry{Bucket: m.Bucket, Key: key, Missed: m.State.Follows(), Seq: t.index, Since: t.now.time(), Until: until, Reason: reason}
+	e.Bucket, e.Seq, e.Since = m.Bucket, t.index, t.now.time()
+	if e.Missed = missed; missed == SideNone {
+		e.Missed = m.State.Follows()
+	}
 	if old != nil {
-		e.Since = old.Since
-		e.Until = later(until, old.Until)
+		e.Since, e.Until = old.Since, later(e.Until, old.Until)
+		if missed == SideNone {
+			e.Missed = old.Missed
+		}
 	}
 	e.Next = later(t.now.time(), e.Until)
 	t.setEntry(m, old, &e)
@@ -204,14 +222,17 @@ func (t *tx) miss(m *migrationRow, key, reason string, until time.Time) error {
 	return nil
 }
 
-// clear drops the entry of a key if it is that of a Seq, and nothing can come
-// between any more: else it is due when nothing can.
-func (t *tx) clear(m *migrationRow, key string, seq uint64) error {
+// clear drops the entry of a key if it is that of a Seq, on the word of who holds
+// the key that the sides are equal. If a lost request could still land when it was
+// granted, one may have landed after all that it wrote or read: then the entry is
+// due when no more can.
+func (t *tx) clear(m *migrationRow, by *Intent, seq uint64) error {
+	key := by.Key
 	old, err := t.entry(m.Bucket, key)
 	if err != nil || old == nil || old.Seq != seq {
 		return err
 	}
-	if old.Until.After(t.now.time()) {
+	if old.Until.After(by.Since) {
 		e := *old
 		e.Next = later(old.Next, old.Until)
 		t.setEntry(m, old, &e)
@@ -232,44 +253,68 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+// settling is a write that was admitted: where it is to be settled, and the intent
+// that its op holds. Either may be nil.
+type settling struct {
+	m       *migrationRow
+	by      *Intent
+	version bool // the cell gets a version, a marker or tags by it
+}
+
 // admit says whether a change of a key, which is settled as s says, may be made in
-// a bucket, and returns the migration to settle it in: nil if there is nothing to
-// settle.
-func (t *tx) admit(b *bucketRow, key string, s *Settlement, backfill bool) (*migrationRow, error) {
+// a bucket.
+func (t *tx) admit(b *bucketRow, key string, s *Settlement, backfill bool) (w settling, err error) {
+	w.version = true
 	if !b.Migrates {
 		if *s != (Settlement{}) {
-			return nil, fmt.Errorf("metadata: bucket %d does not migrate: %w", b.ID, holdall.ErrStale)
+			err = fmt.Errorf("metadata: bucket %d does not migrate: %w", b.ID, holdall.ErrStale)
 		}
-		return nil, nil
+		return w, err
 	}
 	m, err := t.migration(b.ID)
 	if err == nil && m == nil {
 		err = faultf("bucket %d is said to migrate, and has no migration: %w", b.ID, holdall.ErrCorrupt)
 	}
 	if err != nil {
-		return nil, err
+		return w, err
 	}
 	switch {
 	case s.Op != (holdall.PutID{}):
-		return m, t.admitHolder(m, key, s)
+		w.m = m
+		w.by, err = t.admitHolder(m, key, s)
+		return w, err
 	case backfill && *s == (Settlement{}) && m.State >= StateMirror && m.State <= StateFlipped:
-		return nil, nil
+		return w, nil
 	case s.Miss == SideSource && m.State == StateCutOver:
-		return m, m.decidedNow(s)
+		w.m = m
+		return w, t.admitUnlocked(m, key, s)
 	}
-	return nil, fmt.Errorf("metadata: key %.80q of bucket %d, which is in %v: it is written by the doors of the migration only: %w",
+	return w, fmt.Errorf("metadata: key %.80q of bucket %d, which is in %v: it is written by the doors of the migration only: %w",
 		key, b.ID, m.State, holdall.ErrRefused)
 }
 
-// admitHolder refuses whoever does not hold the intent of a key, or was not told
-// of the present state.
-func (t *tx) admitHolder(m *migrationRow, key string, s *Settlement) error {
+// admitHolder returns the intent of a key. It refuses whoever does not hold it, or
+// was not told of the present state.
+func (t *tx) admitHolder(m *migrationRow, key string, s *Settlement) (*Intent, error) {
+	i, err := t.intent(m.Bucket, key)
+	if err != nil {
+		return nil, err
+	}
+	if i == nil || i.Op != s.Op {
+		return nil, fmt.Errorf("metadata: op %v does not hold key %.80q of bucket %d any more: %w", s.Op, key, m.Bucket, holdall.ErrStale)
+	}
+	return i, m.decidedNow(s)
+}
+
+// admitUnlocked refuses a write without an intent to a key that a write from before
+// the step holds, and that is therefore read where it was before.
+func (t *tx) admitUnlocked(m *migrationRow, key string, s *Settlement) error {
 	i, err := t.intent(m.Bucket, key)
 	if err != nil {
 		return err
 	}
-	if i == nil || i.Op != s.Op {
-		return fmt.Errorf("metadata: op %v does not hold key %.80q of bucket %d any more: %w", s.Op, key, m.Bucket, holdall.ErrStale)
+	if i != nil && i.Straddles(&m.Migration) {
+		return &HeldError{By: *i}
 	}
 	return m.decidedNow(s)
 }
@@ -286,22 +331,39 @@ func (m *migrationRow) decidedNow(s *Settlement) error {
 	return nil
 }
 
-// settleWrite does what s says, which was admitted, unless m is nil.
-func (t *tx) settleWrite(m *migrationRow, key string, s *Settlement) error {
-	if m == nil {
-		return nil
-	}
+// settleWrite does what s says of a write that was admitted.
+func (t *tx) settleWrite(w settling, key string, s *Settlement) error {
 	var err error
 	switch {
+	case w.m == nil:
+		return nil
 	case s.Miss != SideNone:
-		err = t.miss(m, key, s.Reason, s.Until)
+		missed := s.Miss
+		if !w.version && w.m.State.CellDecides() {
+			missed = w.m.missed(w.by)
+		}
+		err = t.miss(w.m, missed, Entry{Key: key, Reason: s.Reason, Until: s.Until})
 	case s.Clear != 0:
-		err = t.clear(m, key, s.Clear)
+		err = t.clear(w.m, w.by, s.Clear)
 	}
-	if err == nil && s.End {
-		t.dropIntent(m, key)
+	switch {
+	case err != nil || w.by == nil:
+		return err
+	case s.End:
+		t.dropIntent(w.m, key)
+	case w.by.Straddles(&w.m.Migration):
+		t.decided(w.m, w.by)
 	}
-	return err
+	return nil
+}
+
+// decided notes of an intent whose write was decided by the present state that it
+// straddles no more: its key is read where that state says.
+func (t *tx) decided(m *migrationRow, i *Intent) {
+	i.Number, i.State = m.Number, m.State
+	t.key = appendWriteKey(t.key[:0], tableIntent, i.Bucket, i.Key)
+	t.val = appendIntent(t.val[:0], i)
+	t.set(t.key, t.val)
 }
 
 // door returns a door, or nil.
