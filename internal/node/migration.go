@@ -18,6 +18,6 @@ func (n *Node) newWorkers() (*worker.Runner, error) {
 	s := n.store
 	return worker.New(worker.Config{
 		Objects: n.objects, Uploads: n.objects, Names: s, Migrations: s, Steps: s, Doors: s, Intents: s, Outbox: s, Faults: s, Notes: s, Cell: s,
-		Dir: n.dir.path, Code: n.version, Logger: n.log,
+		Dir: n.dir.path, Code: n.version, Logger: n.log, Registerer: n.registry,
 	})
 }

@@ -250,10 +250,13 @@ func (w *pass) settle(p *page, out copied) {
 	case resultCopied:
 		c.Copied++
 		c.Bytes += out.size
+		w.metrics.copied.WithLabelValues(w.copier.place.name).Inc()
+		w.metrics.copiedBytes.WithLabelValues(w.copier.place.name).Add(float64(out.size))
 		w.copied++
 		w.bytes += out.size
 	}
 	if out.fault != "" {
+		w.metrics.quarantined.WithLabelValues(w.copier.place.name).Inc()
 		c.Faults++
 	}
 }

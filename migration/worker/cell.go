@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
@@ -187,6 +189,8 @@ type Config struct {
 	Sleep  func(context.Context, time.Duration) error
 	Chance func() float64
 	Logger *slog.Logger
+
+	Registerer prometheus.Registerer // nil = metrics are not registered
 }
 
 // defaultCopies keep a source at 20 ms busy with small objects, and two cores.

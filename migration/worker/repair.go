@@ -110,8 +110,10 @@ func (f *fixer) one(ctx context.Context, e metadata.Entry) error {
 		return end // the intent lapses when this door is gone
 	}
 	if err != nil && ctx.Err() == nil {
+		f.metrics.repairs.WithLabelValues("failed").Inc()
 		return f.later(late, e, err)
 	}
+	f.metrics.repairs.WithLabelValues("done").Inc()
 	return nil
 }
 

@@ -23,9 +23,10 @@ const (
 
 // Runner works for every bucket of a cell that migrates. Close ends it.
 type Runner struct {
-	cfg  Config
-	log  *slog.Logger
-	door metadata.DoorID // repairs take intents, as doors do
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	door    metadata.DoorID // repairs take intents, as doors do
 
 	base    context.Context // of all work; ends with Close
 	cancel  context.CancelFunc
@@ -62,6 +63,10 @@ func New(cfg Config) (*Runner, error) {
 	r.log = r.cfg.Logger
 	if _, err := io.ReadFull(rand.Reader, r.door[:]); err != nil {
 		return nil, fmt.Errorf("worker: no randomness for a door's id: %w: %w", err, holdall.ErrUnavailable)
+	}
+	var err error
+	if r.metrics, err = newMetrics(r, r.cfg.Registerer); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -214,6 +219,7 @@ func (r *Runner) lapse(ctx context.Context) error {
 		case err != nil:
 			errs = append(errs, err)
 		case n > 0:
+			r.metrics.lapsed.Add(float64(n))
 			r.log.Warn("migration: writes of a door that died will be repaired", "door", d.ID.String(), "writes", n)
 		case !more && silent > forget:
 			errs = append(errs, r.cfg.Doors.DropDoor(ctx, d.ID))

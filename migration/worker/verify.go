@@ -260,12 +260,15 @@ func (v *reading) take(ctx context.Context, c *compared) error {
 		counts.Excepted++
 	case c.what != "":
 		counts.Faults++
+		v.metrics.differences.WithLabelValues(v.cmp.place.name).Inc()
 		v.log.Error("migration: the two sides differ", "bucket", v.cmp.place.name, "key", c.key, "what", c.what)
 		if err := v.cfg.Notes.NoteMismatch(ctx, v.cmp.place.Bucket, c.key, clip(c.what)); err != nil {
 			return err
 		}
 	case c.leaf != nil:
 		counts.Copied++
+		v.metrics.compared.WithLabelValues(v.cmp.place.name).Inc()
+		v.metrics.comparedBytes.WithLabelValues(v.cmp.place.name).Add(float64(c.leaf.Size))
 		counts.Bytes += c.leaf.Size
 		if err := v.proofs.equal(c.leaf); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/object"
@@ -122,11 +123,32 @@ func TestVerificationNamesWhatDiffers(t *testing.T) {
 	if s.Next == nil || s.Evidence.Mismatches != 5 || !s.Evidence.CleanSince.After(clean) || s.Evidence.Passes != 0 {
 		t.Errorf("status %+v", s)
 	}
+	st.counted(map[string]float64{"holdall_migration_differences_total": 5, "holdall_migration_outbox_keys": 5, "holdall_migration_state": 3, "holdall_migration_copied_objects_total": 25})
 	held.Store(false)
 	st.until("repair", func() bool { return st.status().Entries == 0 })
 	st.equal()
 	if j := st.run(Verify); j.Counts.Faults != 0 || j.Clean.Passes != 2 {
 		t.Errorf("after repair: %+v", j)
+	}
+}
+
+// counted fails the test unless metrics have these values.
+func (st *stage) counted(want map[string]float64) {
+	st.t.Helper()
+	families, err := st.cfg.Registerer.(prometheus.Gatherer).Gather()
+	if err != nil {
+		st.t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			got[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	for name, v := range want {
+		if got[name] != v {
+			st.t.Errorf("%s is %v, want %v", name, got[name], v)
+		}
 	}
 }
 
