@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ type rig struct {
 	direct *s3.Client
 	remote string // the bucket's name at the source
 	faults *cellFaults
+	silent *atomic.Bool // heartbeats are lost
 	reg    *prometheus.Registry
 }
 
@@ -97,12 +99,13 @@ func newRig(t testing.TB, o options) *rig {
 		}
 	})
 	r.faults = &cellFaults{Store: c.Store}
+	r.silent = &r.faults.silent
 	f := r.faults
 	objects, err := object.New(object.Config{Buckets: c.Store, Names: c.Store, Commits: f, Uploads: c.Store, Parts: f, Blocks: c.Gateway, Now: c.Now, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: c.Store, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: o.drain,
+	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: f, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: o.drain,
 		Logger: slog.New(slog.DiscardHandler), Registerer: r.reg, Remote: func(ctx context.Context, from metadata.Source) (*Remote, error) {
 			return openShort(ctx, from, o.timeout)
 		}})
@@ -354,8 +357,9 @@ func (r *rig) missed(key string) metadata.Side {
 // cellFaults is metadata that fails at times: before it does something, or after.
 type cellFaults struct {
 	*metadata.Store
-	mu   sync.Mutex
-	next func(op string) fault
+	silent atomic.Bool
+	mu     sync.Mutex
+	next   func(op string) fault
 }
 
 type fault uint8
@@ -412,6 +416,13 @@ func (f *cellFaults) DeleteObject(ctx context.Context, d metadata.ObjectDelete) 
 func (f *cellFaults) TakeIntent(ctx context.Context, r metadata.IntentRequest) (g metadata.Granted, err error) {
 	err = f.fail("intent", func() (err error) { g, err = f.Store.TakeIntent(ctx, r); return err })
 	return g, err
+}
+
+func (f *cellFaults) SeeDoor(ctx context.Context, id metadata.DoorID) (fenced bool, err error) {
+	if f.silent.Load() {
+		return false, holdall.ErrUnavailable
+	}
+	return f.Store.SeeDoor(ctx, id)
 }
 
 func (f *cellFaults) EndIntent(ctx context.Context, e metadata.EndIntent) error {

@@ -28,6 +28,7 @@ var (
 	histories = flag.Int("histories", 1, "how many random histories are checked")
 	calls     = flag.Int("calls", 150, "the most calls of each client of a history")
 	steps     = flag.Int("steps", 6, "steps of the migration after which a history ends")
+	kills     = flag.Bool("kills", false, "kill the S3 server at times")
 	oneSeed   = flag.Uint64("seed", 0, "check this history alone")
 )
 
@@ -88,7 +89,14 @@ func (h *history) value(key string, size int) (int, string) {
 	h.values = append(h.values, text)
 	sum := md5.Sum([]byte(text))
 	h.etags[hex.EncodeToString(sum[:])] = n
+	h.etags[ofParts(sum[:])] = n
 	return n, text
+}
+
+// ofParts is S3's ETag of an object of one part.
+func ofParts(part []byte) string {
+	sum := md5.Sum(part)
+	return hex.EncodeToString(sum[:]) + "-1"
 }
 
 func (h *history) add(client int, in input, call int64, out int, err error) {
@@ -150,6 +158,11 @@ func (s *stage) call(client int, rnd *rand.Rand) {
 	ctx := context.Background()
 	call := s.h.now()
 	switch p := rnd.IntN(100); {
+	case p < 5:
+		n, text := s.h.value(key, s.sizes[key])
+		call = s.h.now()
+		err := s.upload(ctx, d, key, text)
+		s.h.add(client, input{key, true, n, "upload"}, call, 0, err)
 	case p < 40:
 		n, text := s.h.value(key, s.sizes[key])
 		call = s.h.now()
@@ -185,6 +198,25 @@ func (s *stage) call(client int, rnd *rand.Rand) {
 			s.h.add(client, input{key: k, call: "list"}, call, n, err)
 		}
 	}
+}
+
+// upload puts an object in one part. Its calls may go through different doors.
+func (s *stage) upload(ctx context.Context, d *Door, key, text string) error {
+	u, err := d.CreateUpload(ctx, object.UploadRequest{UploadPlace: object.UploadPlace{Place: at(key)}})
+	if err != nil {
+		return err
+	}
+	place, sum := object.UploadPlace{Place: at(key), Upload: u.ID}, md5.Sum([]byte(text))
+	_, err = s.doors[0].PutPart(ctx, object.PartRequest{UploadPlace: place, Number: 1, Body: strings.NewReader(text), Size: int64(len(text)), ETag: hex.EncodeToString(sum[:])})
+	if err != nil {
+		return err
+	}
+	_, err = d.Complete(ctx, object.CompleteRequest{UploadPlace: place, Parts: []object.CompletedPart{{Number: 1}},
+		Finish: func(_ []metadata.Part, f object.Finished) (object.Finished, error) {
+			f.ETag = ofParts(sum[:])
+			return f, nil
+		}})
+	return err
 }
 
 func (s *stage) number(etag string) int {
@@ -272,8 +304,25 @@ func (s *stage) walk(ctx context.Context, rnd *rand.Rand, enough func()) (taken 
 			s.t.Logf("step to %v: %v", to, err)
 		}
 		_ = pause(ctx, time.Duration(rnd.IntN(150))*time.Millisecond)
+		if *kills && rnd.IntN(3) == 0 {
+			s.kill(time.Duration(rnd.IntN(100)) * time.Millisecond)
+		}
 	}
 	return taken
+}
+
+// kill ends the S3 server as kill -9 does, and starts it again.
+func (s *stage) kill(down time.Duration) {
+	srv, err := server()
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	srv.Kill()
+	_ = pause(context.Background(), down)
+	if err := srv.Restart(context.Background()); err != nil {
+		s.t.Error(err)
+	}
 }
 
 func TestNobodySeesAnOlderVersionWhateverFails(t *testing.T) {
