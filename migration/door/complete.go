@@ -72,7 +72,7 @@ type completing struct {
 	r        object.CompleteRequest
 	upload   mirror.Upload
 	finished object.Finished
-	asked    bool // the source was
+	tried    bool // the source was asked, or known not to be
 }
 
 // both completes the upload on both sides: the source's half in the cell's Finish.
@@ -80,7 +80,7 @@ func (c *completing) both(ctx context.Context) (metadata.Object, error) {
 	r := c.r
 	r.If, r.Finish, r.Settle = metadata.Condition{}, c.barrier, c.settle
 	o, err := c.d.cfg.Objects.Complete(ctx, r)
-	if !c.asked { // the cell refused the call itself, or had completed it before
+	if !c.tried { // the cell refused the call itself, or had completed it before
 		c.abandon()
 		return o, err
 	}
@@ -117,7 +117,7 @@ func (c *completing) barrier(parts []metadata.Part, f object.Finished) (_ object
 	}
 	there, err := sourceParts(parts)
 	switch {
-	case c.upload.ID == "" || !c.holds.expect.Known:
+	case c.upload.ID == "" || !c.holds.expect.Known || c.leaveAlone():
 		c.result = c.unasked()
 	case err != nil && !c.m.State.CellDecides():
 		return f, err
@@ -126,7 +126,7 @@ func (c *completing) barrier(parts []metadata.Part, f object.Finished) (_ object
 	default:
 		c.result = c.complete(context.Background(), there, c.finished.ETag)
 	}
-	c.asked = true
+	c.tried = true
 	if c.result.Outcome == ledger.Done {
 		c.finished.ETag = c.result.Facts.ETag
 	}
@@ -186,11 +186,11 @@ func (c *completing) atSource(ctx context.Context) (metadata.Object, error) {
 		if err != nil {
 			return f, err
 		}
-		c.result, c.asked = c.complete(ctx, there, c.finished.ETag), true
+		c.result, c.tried = c.complete(ctx, there, c.finished.ETag), true
 		return f, errVoid
 	}
 	o, err := c.d.cfg.Objects.Complete(ctx, r)
-	if !c.asked {
+	if !c.tried {
 		return o, err
 	}
 	if err := c.concludeSource(ctx); err != nil {

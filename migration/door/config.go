@@ -36,6 +36,10 @@ type Config struct {
 	// Default metadata.IntentLife.
 	Life time.Duration
 
+	// Rest is how long a source that fails call after call is left alone, where the
+	// cell decides. Default 5 s.
+	Rest time.Duration
+
 	// Compare is how many reads are compared with the other side at once, in
 	// shadow; those beyond are not. Default 4; -1 = none.
 	Compare int
@@ -49,6 +53,7 @@ const (
 	defaultWait    = 15 * time.Second
 	defaultDrain   = 5 * time.Second
 	defaultPoll    = 200 * time.Millisecond
+	defaultRest    = 5 * time.Second
 	defaultCompare = 4
 
 	// beatEvery and fencedAfter are a door's half of metadata.DoorSilence: it stops
@@ -61,7 +66,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	for _, d := range []struct {
 		p       *time.Duration
 		initial time.Duration
-	}{{&cfg.Wait, defaultWait}, {&cfg.Drain, defaultDrain}, {&cfg.Poll, defaultPoll}, {&cfg.Life, metadata.IntentLife}} {
+	}{{&cfg.Wait, defaultWait}, {&cfg.Drain, defaultDrain}, {&cfg.Poll, defaultPoll}, {&cfg.Life, metadata.IntentLife}, {&cfg.Rest, defaultRest}} {
 		if *d.p == 0 {
 			*d.p = d.initial
 		}
@@ -89,7 +94,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	rule(cfg.Objects != nil, "Objects: must be set")
 	rule(cfg.Names != nil && cfg.Migrations != nil && cfg.Intents != nil && cfg.Notes != nil, "Names, Migrations, Intents, Notes: must be set")
-	rule(min(cfg.Wait, cfg.Drain, cfg.Poll, cfg.Life) > 0, "Wait, Drain, Poll, Life: %v, %v, %v, %v, must be above 0", cfg.Wait, cfg.Drain, cfg.Poll, cfg.Life)
+	rule(min(cfg.Wait, cfg.Drain, cfg.Poll, cfg.Life, cfg.Rest) > 0, "Wait, Drain, Poll, Life, Rest: %v, %v, %v, %v, %v, must be above 0", cfg.Wait, cfg.Drain, cfg.Poll, cfg.Life, cfg.Rest)
 	rule(cfg.Compare >= 0, "Compare: %d, must be above 0, or -1 for none", cfg.Compare)
 	return cfg, errors.Join(faults...)
 }

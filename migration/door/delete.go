@@ -68,7 +68,7 @@ func (w *write) deleteBoth(ctx context.Context, r object.DeleteRequest) (marker 
 func (w *write) deleteSide(ctx context.Context) {
 	began := time.Now()
 	switch e := w.holds.expect; {
-	case !e.Known:
+	case !e.Known, w.leaveAlone():
 		w.result = w.unasked()
 		return
 	case e.ETag == "":
@@ -77,6 +77,7 @@ func (w *write) deleteSide(ctx context.Context) {
 	}
 	r := w.at.Write.Delete(ctx, w.key, w.holds.expect)
 	w.result = w.resolve(ctx, r, func(_ mirror.Facts, found bool) bool { return !found })
+	w.asked(w.result.Err)
 	if w.result.Outcome == ledger.Done {
 		w.d.metrics.took(metadata.SideSource, began)
 	}

@@ -37,7 +37,8 @@ type Door struct {
 
 // bucket is what a door keeps of a bucket under migration.
 type bucket struct {
-	gate *gate
+	gate    *gate
+	breaker breaker
 
 	mu     sync.Mutex // guards all below
 	from   metadata.Source

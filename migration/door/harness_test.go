@@ -105,7 +105,7 @@ func newRig(t testing.TB, o options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: f, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: o.drain,
+	r.Door, err = New(Config{Objects: objects, Names: c.Store, Migrations: f, Intents: f, Notes: f, Life: o.life, Poll: 10 * time.Millisecond, Drain: o.drain, Rest: 50 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler), Registerer: r.reg, Remote: func(ctx context.Context, from metadata.Source) (*Remote, error) {
 			return openShort(ctx, from, o.timeout)
 		}})

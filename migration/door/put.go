@@ -80,7 +80,7 @@ type putting struct {
 	once     sync.Once
 	finished object.Finished
 	failed   error // of the caller's Finish
-	asked    bool  // Finish was
+	agreed   bool  // Finish was asked
 }
 
 func (w *write) putBoth(ctx context.Context, r object.PutRequest) (o metadata.Object, err error) {
@@ -104,7 +104,7 @@ func (w *write) putBoth(ctx context.Context, r object.PutRequest) (o metadata.Ob
 func (p *putting) putSide(ctx context.Context) {
 	defer close(p.answered)
 	defer p.held.b.Close()
-	if !p.holds.expect.Known {
+	if !p.holds.expect.Known || p.leaveAlone() {
 		p.result = p.unasked()
 		return
 	}
@@ -117,6 +117,7 @@ func (p *putting) putSide(ctx context.Context) {
 	}
 	r := p.at.Write.Put(ctx, mirror.Put{Key: p.key, Body: p.held, Size: p.r.Size, Attributes: p.r.Attributes, Tags: p.r.Tags, If: p.holds.expect})
 	p.result = p.resolve(ctx, r, p.putDone)
+	p.asked(p.result.Err)
 	switch {
 	case p.result.Outcome == ledger.Done:
 		p.d.metrics.took(metadata.SideSource, began)
@@ -135,7 +136,7 @@ func (p *putting) cellSide(ctx context.Context) (metadata.Object, error) {
 	if err == nil {
 		p.d.metrics.took(metadata.SideCell, began)
 	}
-	if err != nil && !p.asked {
+	if err != nil && !p.agreed {
 		if p.m.State.CellDecides() {
 			p.held.release(fmt.Errorf("door: the cell, which decides, gave up: %w", err))
 		} else {
@@ -174,7 +175,7 @@ func (p *putting) barrier(f object.Finished) (object.Finished, error) {
 // finish asks the caller, once, whether the bytes are what it wanted, and lets the
 // source have the last one.
 func (p *putting) finish(f object.Finished) (object.Finished, error) {
-	p.asked = true
+	p.agreed = true
 	p.finished = f
 	if p.r.Finish != nil {
 		p.finished, p.failed = p.r.Finish(f)

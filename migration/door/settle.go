@@ -58,7 +58,12 @@ func (w *write) prepare(ctx context.Context, cond metadata.Condition) error {
 
 // ask asks the source what it holds.
 func (w *write) ask(ctx context.Context) {
+	if w.leaveAlone() {
+		w.holds = holding{err: errLeftAlone}
+		return
+	}
 	f, found, err := w.at.Write.Head(ctx, w.key)
+	w.asked(err)
 	w.holds = holding{err: err}
 	if err == nil {
 		w.holds.expect.Known = true

@@ -142,3 +142,28 @@ func TestALostRequestHoldsItsKey(t *testing.T) {
 		})
 	}
 }
+
+func TestASourceThatFailsAgainAndAgainIsLeftAlone(t *testing.T) {
+	r := newRig(t, options{timeout: 100 * time.Millisecond})
+	r.to(metadata.StateFlipped)
+	r.cfg.Rest = time.Hour
+	r.proxy.SetPlan(s3fault.Plan{Rules: []s3fault.Rule{{Kind: s3fault.SlowDown, Rate: 1}}})
+	for range tooMany {
+		r.mustWrite("k", "one")
+		r.quiet()
+	}
+	asked := r.proxy.Requests()
+	r.mustWrite("other", "two")
+	r.mustWrite("k", "two")
+	if err := r.remove("other"); err != nil {
+		t.Fatal(err)
+	}
+	r.quiet()
+	if n := r.proxy.Requests() - asked; n != 0 {
+		t.Errorf("it was asked %d times more", n)
+	}
+	r.reads("k", "two")
+	if r.missed("k") != metadata.SideSource {
+		t.Error("nobody knows that the source missed it")
+	}
+}
