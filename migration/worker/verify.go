@@ -196,11 +196,12 @@ func (v *reading) inOrder(ctx context.Context) error {
 			}
 			select {
 			case work <- c:
+				return nil
 			case <-ctx.Done():
 				c.err = context.Cause(ctx)
 				close(c.done)
+				return c.err
 			}
-			return c.err
 		})
 		if err != nil {
 			cancel(err)
