@@ -50,6 +50,9 @@ func (c *takeIntent) run(t *tx) (result, error) {
 	if i != nil {
 		return &takeAnswer{Holder: i}, nil
 	}
+	if err := t.mayWrite(m, c.Key); err != nil && c.Kind != IntentRepair {
+		return nil, err
+	}
 	t.addIntent(m, &Intent{IntentRequest: c.IntentRequest, Since: t.now.time(), Number: m.Number, State: m.State})
 	return t.grant(m, c.Key)
 }

@@ -317,15 +317,27 @@ func TestAStraddlerThatDiesIsRepairedFromWhereItWasSeen(t *testing.T) {
 		if e := m.entry("k"); e == nil || e.Missed != missed || read() == missed {
 			t.Errorf("%s: entry %+v, the key is read from the %v", how, e, read())
 		}
-		// Another write that the cell has and the source does not turns it round.
+		// Before another write, repair makes the cell equal.
+		m.pass(IntentLife)
 		m.see(2)
-		m.granted(2, "k", 2)
-		miss = m.settled(2)
-		miss.Miss, miss.End = SideSource, true
-		_, err = m.commit("k", miss)
-		m.want("commit", err, nil)
-		if e := m.entry("k"); e == nil || e.Missed != SideSource || read() != SideCell {
-			t.Errorf("%s, then a version: entry %+v, the key is read from the %v", how, e, read())
+		kind := holdall.ErrUnavailable
+		if missed == SideSource {
+			kind = nil
+		}
+		_, err = m.take(m.request(2, "k", 2))
+		m.want("another write", err, kind)
+		m.want("its end", m.end("k", Settlement{Op: putID(2)}), nil)
+		repair := m.request(2, "k", 3)
+		repair.Kind = IntentRepair
+		_, err = m.take(repair)
+		m.want("repair", err, nil)
+		clear := m.settled(3)
+		clear.Clear, clear.End = m.entry("k").Seq, true
+		_, err = m.commit("k", clear)
+		m.want("repair", err, nil)
+		m.granted(2, "k", 4)
+		if e := m.entry("k"); e != nil || read() != SideCell {
+			t.Errorf("%s, then repaired: entry %+v, the key is read from the %v", how, e, read())
 		}
 		audit(t, m.db)
 	}

@@ -176,7 +176,8 @@ func (w *world) begin() {
 	if s := w.status(); s.State == StateCutOver && w.often("without a lock") {
 		i, held, rerr := readIntent(w.db, w.bucket, o.key)
 		err := w.commitOp(o, Settlement{Number: s.Number, Miss: SideSource})
-		if (err != nil) != (held && i.Straddles(&s)) || rerr != nil {
+		e := w.entry(o.key)
+		if (err != nil) != (held && i.Straddles(&s) || e != nil && e.Missed == SideCell) || rerr != nil {
 			w.rt.Fatalf("%+v while %+v holds the key: %v, %v", o, i, err, rerr)
 		}
 		if err == nil {
@@ -197,6 +198,12 @@ func (w *world) taken(o *write, kind IntentKind) bool {
 	switch door, _, derr := w.doorRow(o.door); {
 	case derr != nil:
 		w.rt.Fatal(derr)
+	case errors.Is(err, holdall.ErrUnavailable):
+		if e := w.entry(o.key); kind == IntentRepair || e == nil || e.Missed != s.State.Decides() {
+			w.rt.Fatalf("intent of %+v, whose key has entry %+v: %v", o, e, err)
+		}
+		w.did["repair first"]++
+		return false
 	case err != nil:
 		if !errors.Is(err, holdall.ErrStale) || s.Step == 0 && !door.silent(w.now.time()) {
 			w.rt.Fatalf("intent of %+v: %v", o, err)

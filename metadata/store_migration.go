@@ -85,7 +85,7 @@ func (s *Store) DropDoor(ctx context.Context, door DoorID) error {
 // TakeIntent locks a key over all doors for one write. ErrStale: a step is
 // announced (wait for it), or writes take no intents in the migration's state, or
 // the door is fenced (SeeDoor, then read everything again). A *HeldError: another
-// op holds the key.
+// op holds the key. ErrUnavailable too where the key is to be repaired first.
 func (s *Store) TakeIntent(ctx context.Context, r IntentRequest) (Granted, error) {
 	var a takeAnswer
 	if err := s.r.do(ctx, &takeIntent{r}, &a); err != nil {

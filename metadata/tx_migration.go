@@ -316,7 +316,21 @@ func (t *tx) admitUnlocked(m *migrationRow, key string, s *Settlement) error {
 	if i != nil && i.Straddles(&m.Migration) {
 		return &HeldError{By: *i}
 	}
+	if err := t.mayWrite(m, key); err != nil {
+		return err
+	}
 	return m.decidedNow(s)
+}
+
+// mayWrite refuses a key that the cell is to get from the source, which decides no
+// more: it is repaired before anything else is done to it.
+func (t *tx) mayWrite(m *migrationRow, key string) error {
+	e, err := t.entry(m.Bucket, key)
+	if err != nil || e == nil || e.Missed != m.State.Decides() {
+		return err
+	}
+	return fmt.Errorf("metadata: key %.80q of bucket %d: what a write from before the flip left is to be repaired first, from %v on: %w",
+		key, m.Bucket, e.Next.Format(time.RFC3339), holdall.ErrUnavailable)
 }
 
 // decidedNow refuses what was decided by another state than the present one.
