@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -124,6 +126,23 @@ func TestWhatIsNotKeptIsInQuarantine(t *testing.T) {
 	st.run(Backfill)
 	if s := st.status(); s.Quarantined != 0 || s.Exceptions != 1 || s.Next != nil {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// Objects without an ETag cannot be pinned: of those, only empty ones are copied,
+// once.
+func TestObjectsWithoutETag(t *testing.T) {
+	st := newStage(t, nil)
+	for name, body := range map[string]string{"empty": "", "not empty": "x"} {
+		if err := os.WriteFile(filepath.Join(st.server.Root(), st.bucket, name), []byte(body), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j := st.run(Backfill); j.Counts.Same != 1 || j.Counts.Faults != 1 {
+		t.Errorf("job %+v", j)
+	}
+	if q, err := st.Quarantine(t.Context(), ns, st.bucket, "", 10); err != nil || len(q) != 1 || q[0].Key != "not empty" {
+		t.Errorf("quarantine %+v, %v", q, err)
 	}
 }
 

@@ -120,8 +120,23 @@ type witness struct {
 	place place
 	clean Proved
 
+	cut   time.Time // the bucket is stated as it stood then
+	index uint64    // Raft index that was applied by then
+
 	excepted map[string]bool
 	late     map[string]leaf // proved out of order
+}
+
+// cutNow chooses the moment that is stated. What is committed from now on has a
+// later time.
+func (w *witness) cutNow(ctx context.Context) error {
+	w.cut = w.cfg.Now()
+	if _, err := w.cfg.Names.Bucket(ctx, w.place.Namespace, w.place.name); err != nil { // linearizable: what was committed is applied
+		return err
+	}
+	c, err := w.cfg.Cell.Cell()
+	w.index = c.Applied
+	return err
 }
 
 // testify writes the leaves, and begins the statement that they come to.
@@ -130,8 +145,7 @@ func (w *witness) testify(ctx context.Context) (s *certificate.Statement, path s
 	if err := w.prepare(facts); err != nil {
 		return nil, "", err
 	}
-	before, err := w.cfg.Cell.Cell()
-	if err != nil {
+	if err := w.cutNow(ctx); err != nil {
 		return nil, "", err
 	}
 	path = filepath.Join(factsDir(w.cfg.Dir, w.place.Bucket), fmt.Sprintf("%s-%s.leaves", w.place.name, w.cfg.Now().UTC().Format("20060102T150405Z")))
@@ -153,7 +167,7 @@ func (w *witness) testify(ctx context.Context) (s *certificate.Statement, path s
 	if err == nil {
 		err = f.Sync()
 	}
-	return &certificate.Statement{RaftIndex: before.Applied, Objects: total.Objects, Bytes: total.Bytes, Verified: total.Verified, Mirrored: total.Mirrored, Excepted: total.Excepted, Root: total.Root}, path, err
+	return &certificate.Statement{RaftIndex: w.index, Objects: total.Objects, Bytes: total.Bytes, Verified: total.Verified, Mirrored: total.Mirrored, Excepted: total.Excepted, Root: total.Root}, path, err
 }
 
 // prepare reads what was proved out of order, and which keys are excepted.
@@ -213,19 +227,28 @@ func (w *witness) inOrder(facts string) (next func() (*leaf, error), stop func()
 		}
 }
 
-// merge makes a leaf of every object of the bucket.
+// merge makes a leaf of every object of the bucket, as it was at the cut: of a key,
+// the newest version that was committed by then.
 func (w *witness) merge(ctx context.Context, next func() (*leaf, error), out *certificate.Writer) error {
 	fact, err := next()
 	if err != nil {
 		return err
 	}
-	for q := (metadata.ListQuery{}); ; {
+	last := ""
+	for q := (metadata.ListQuery{Versions: true}); ; {
 		page, err := w.cfg.Objects.List(ctx, w.place.Namespace, w.place.name, q)
 		if err != nil {
 			return err
 		}
 		for i := range page.Objects {
 			row := &page.Objects[i]
+			if row.Key == last || row.Committed.After(w.cut) {
+				continue // what came later, and what was before
+			}
+			last = row.Key
+			if row.Marker {
+				continue
+			}
 			for fact != nil && fact.Key < row.Key {
 				if fact, err = next(); err != nil {
 					return err
@@ -246,7 +269,7 @@ func (w *witness) merge(ctx context.Context, next func() (*leaf, error), out *ce
 		if !page.More {
 			return nil
 		}
-		q.After = page.Last
+		q.After, q.AfterVer = page.Last, page.LastVer
 	}
 }
 
@@ -266,9 +289,9 @@ func (w *witness) leaf(ctx context.Context, row *metadata.Object, proved *leaf) 
 	if row.Committed.Before(w.clean.Began) {
 		return nil, refuse("was there when the last verification began, and is not among what it proved")
 	}
-	if b, err := busy(w.cfg, w.place.Bucket, row.Key); err != nil || b {
+	if _, waits, err := w.cfg.Outbox.Entry(w.place.Bucket, row.Key); err != nil || waits {
 		if err == nil {
-			err = fmt.Errorf("certificate: %.200q is being written, or waits to be repaired: try again: %w", row.Key, holdall.ErrUnavailable)
+			err = fmt.Errorf("certificate: %.200q waits to be repaired: try again: %w", row.Key, holdall.ErrUnavailable)
 		}
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func differences(row *metadata.Object, info *source.Info, tags []source.Tag) (st
 		}
 	}
 	field("size", row.Size == info.Size)
-	field("ETag", row.ETag == info.ETag || row.Source.ETag == info.ETag && info.ETag != "")
+	field("ETag", row.ETag == info.ETag || row.Source.ETag == info.ETag)
 	field("Last-Modified", row.Source.Modified.IsZero() || sameSecond(row.Source.Modified, info.Modified))
 	field("version id", row.Source.Version == info.Version || row.Source.Version == "")
 	field("Content-Type", a.ContentType == k.attributes.ContentType || a.ContentType == "")

@@ -254,21 +254,24 @@ func (st *stage) equal() (keys int) {
 			there[*o.Key] = strings.Trim(*o.ETag, `"`)
 		}
 	}
-	here, err := st.cell.Store.List(st.t.Context(), metadata.ListQuery{Bucket: st.id})
-	if err != nil {
-		st.t.Fatal(err)
-	}
-	for _, o := range here.Objects {
-		if there[o.Key] == "" {
-			st.t.Errorf("%q is in the cell alone", o.Key)
+	for here := (metadata.ListPage{More: true}); here.More; {
+		var err error
+		if here, err = st.cell.Store.List(st.t.Context(), metadata.ListQuery{Bucket: st.id, After: here.Last}); err != nil {
+			st.t.Fatal(err)
 		}
-		st.same(o)
-		delete(there, o.Key)
+		for _, o := range here.Objects {
+			if there[o.Key] == "" {
+				st.t.Errorf("%q is in the cell alone", o.Key)
+			}
+			st.same(o)
+			delete(there, o.Key)
+			keys++
+		}
 	}
 	for key := range there {
 		st.t.Errorf("%q is at the source alone", key)
 	}
-	return len(here.Objects)
+	return keys
 }
 
 func (st *stage) same(o metadata.Object) {

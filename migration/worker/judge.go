@@ -25,7 +25,7 @@ func judge(e *source.Entry, row *metadata.Object) verdict {
 		return fresh
 	case row.Marker || row.Origin != metadata.OriginBackfill:
 		return taken
-	case row.ETag == e.ETag && row.Size == e.Size && sameSecond(row.Source.Modified, e.Modified):
+	case (row.ETag == e.ETag || row.Source.ETag == e.ETag) && row.Size == e.Size && sameSecond(row.Source.Modified, e.Modified):
 		return same
 	}
 	return older

@@ -106,6 +106,9 @@ func (c *copier) large(ctx context.Context, info *source.Info, k *kept, how brin
 	}
 	if u.State == metadata.UploadOpen {
 		if err := c.missing(ctx, info, at, cuts); err != nil {
+			if errors.Is(err, errAgain) || errors.Is(err, holdall.ErrCondition) {
+				c.abort(ctx, at) // it was of an object that is another now
+			}
 			return metadata.Object{}, err
 		}
 	}
@@ -125,11 +128,16 @@ func (c *copier) large(ctx context.Context, info *source.Info, k *kept, how brin
 	})
 	if wrong || errors.Is(err, object.ErrInvalidPart) || errors.Is(err, holdall.ErrCondition) {
 		// What lies there is of no use: the next attempt has an upload of its own.
-		if abort := c.cfg.Uploads.Abort(ctx, at); abort != nil {
-			c.cfg.Logger.Warn("upload of a copy could not be aborted", "bucket", c.place.name, "err", abort)
-		}
+		c.abort(ctx, at)
 	}
 	return o, err
+}
+
+// abort gives back what lies in an upload that nothing will come of.
+func (c *copier) abort(ctx context.Context, at object.UploadPlace) {
+	if err := c.cfg.Uploads.Abort(ctx, at); err != nil && !errors.Is(err, holdall.ErrNotFound) {
+		c.cfg.Logger.Warn("migration: an upload to the cell could not be aborted", "bucket", c.place.name, "err", err)
+	}
 }
 
 // missing copies the parts that the upload does not have.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,6 +93,9 @@ func (r *Runner) List(ctx context.Context) (all []Status, err error) {
 	}
 	for i := range rows {
 		name, err := r.nameOf(ctx, &rows[i])
+		if errors.Is(err, holdall.ErrNotFound) { // removed since it was retired
+			name, err = fmt.Sprintf("(bucket %d, removed)", rows[i].Bucket), nil
+		}
 		if err != nil {
 			return nil, err
 		}
