@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/holdall/holdall"
@@ -72,25 +73,31 @@ type putting struct {
 	r    object.PutRequest
 	held *held
 	cell *branch
+	lost atomic.Bool // the cell gave up before the body ended
 
 	answered chan struct{} // closed once the source has answered: result is set
-	read     chan struct{} // closed once the body is read: bodyErr is set
-	bodyErr  error
-
-	once     sync.Once
+	read     chan struct{} // closed once the body is read: what follows is set
 	finished object.Finished
-	failed   error // of the caller's Finish
-	agreed   bool  // Finish was asked
+	failed   error // of the body, or of the caller's Finish
 }
 
 func (w *write) putBoth(ctx context.Context, r object.PutRequest) (o metadata.Object, err error) {
 	t := newTee()
-	p := &putting{write: w, r: r, held: hold(t.branches[0], r.Size), cell: t.branches[1], answered: make(chan struct{}), read: make(chan struct{})}
+	p := &putting{write: w, r: r, held: hold(t.branches[0], r.Size), cell: t.branches[1], answered: make(chan struct{}), read: make(chan struct{}),
+		finished: object.Finished{Size: r.Size, ETag: r.ETag, Attributes: r.Attributes}}
 	whole := context.WithoutCancel(ctx) // the body's end is the caller's only way to give up
+	decides := w.m.State.CellDecides()
 	var both sync.WaitGroup
 	both.Go(func() { p.putSide(whole) })
 	both.Go(func() { o, err = p.cellSide(whole) })
-	p.bodyErr = t.run(r.Body)
+	if p.failed = t.run(r.Body); p.failed == nil && r.Finish != nil {
+		p.finished, p.failed = r.Finish(p.finished)
+	}
+	if p.failed == nil && decides && p.lost.Load() {
+		p.held.release(errDropped) // the cell decides, and does not have it
+	} else {
+		p.held.release(p.failed)
+	}
 	close(p.read)
 	both.Wait()
 	if err = w.conclude(whole, o.Version, err); err == nil && o.Version == 0 {
@@ -132,34 +139,24 @@ func (p *putting) cellSide(ctx context.Context) (metadata.Object, error) {
 	r, began := p.r, time.Now()
 	r.Body, r.If, r.Finish, r.Settle = p.cell, metadata.Condition{}, p.barrier, p.settle
 	o, err := p.d.cfg.Objects.Put(ctx, r)
+	p.lost.Store(err != nil)
 	p.cell.Close()
 	if err == nil {
 		p.d.metrics.took(metadata.SideCell, began)
-	}
-	if err != nil && !p.agreed {
-		if p.m.State.CellDecides() {
-			p.held.release(fmt.Errorf("door: the cell, which decides, gave up: %w", err))
-		} else {
-			<-p.read
-			if p.bodyErr == nil {
-				_, _ = p.finish(object.Finished{Size: r.Size, ETag: r.ETag, Attributes: r.Attributes}) // its error is the source's too
-			} else {
-				p.held.release(p.bodyErr)
-			}
-		}
 	}
 	<-p.answered
 	return o, err
 }
 
 // barrier is what the cell's put asks when it has all bytes: it returns when the
-// source has answered.
-func (p *putting) barrier(f object.Finished) (object.Finished, error) {
-	f, err := p.finish(f)
-	if err != nil {
-		return f, err
+// caller has agreed to them, and the source has answered.
+func (p *putting) barrier(object.Finished) (object.Finished, error) {
+	<-p.read
+	if p.failed != nil {
+		return p.finished, p.failed
 	}
 	<-p.answered
+	f := p.finished
 	if p.result.Outcome == ledger.Done {
 		f.ETag = p.result.Facts.ETag
 	}
@@ -170,18 +167,6 @@ func (p *putting) barrier(f object.Finished) (object.Finished, error) {
 		return f, errVoid
 	}
 	return f, nil
-}
-
-// finish asks the caller, once, whether the bytes are what it wanted, and lets the
-// source have the last one.
-func (p *putting) finish(f object.Finished) (object.Finished, error) {
-	p.agreed = true
-	p.finished = f
-	if p.r.Finish != nil {
-		p.finished, p.failed = p.r.Finish(f)
-	}
-	p.held.release(p.failed)
-	return p.finished, p.failed
 }
 
 // rowOf is the row of an object that the source has and the cell missed.
