@@ -15,7 +15,7 @@ import (
 // formatPage is where the key space is described for people.
 const formatPage = "../docs/format/metadata.md"
 
-// example makes the state of the page's example: entries 1 to 19.
+// example makes the state of the page's example: entries 1 to 35.
 func example(t *testing.T) *rig {
 	r := newRig(t)
 	r.ok(&initCell{Cell: holdall.CellID{0xce, 0x11}, Retention: 24 * time.Hour}, noResult{})
@@ -39,6 +39,7 @@ func example(t *testing.T) *rig {
 	}
 	r.ok(&sealVolume{Volume: v.Volume.ID, Epoch: v.Volume.Epoch}, new(volumeResult))
 	exampleNames(r)
+	exampleMoving(r)
 	return r
 }
 
@@ -60,6 +61,32 @@ func exampleNames(r *rig) {
 	}
 	r.ok(&putPart{holdall.PutID{3}, Part{Number: 1, Block: two, Size: 1000, ETag: "p", Modified: day.time()}}, new(goneAnswer))
 	r.ok(&abortUpload{holdall.PutID{4}}, noResult{})
+}
+
+// exampleMoving adds a bucket under migration.
+func exampleMoving(r *rig) {
+	r.pass(time.Second)
+	var b bucketAnswer
+	r.ok(&createBucket{holdall.DefaultNamespace, "moved"}, &b)
+	at, door := b.Bucket.ID, DoorID{0xd0}
+	set := MigrationSettings{Source: Source{Endpoint: "https://s3", Region: "r", Bucket: "old", Profile: "p"}, Policy: MissOutbox, CleanRun: time.Hour, Window: time.Minute}
+	r.ok(&createMigration{at, set}, new(migrationAnswer))
+	r.ok(&stepMigration{tagAnnounce, at, 1, StateMirror}, new(migrationAnswer))
+	r.ok(&stepMigration{tagStep, at, 2, 0}, new(migrationAnswer))
+	r.ok(&seeDoor{tagSeeDoor, door}, new(fencedAnswer))
+	for i, key := range []string{"k", "l", "m"} {
+		r.ok(&takeIntent{IntentRequest{Bucket: at, Key: key, Op: holdall.PutID{byte(10 + i)}, Door: door, Kind: IntentPut}}, new(takeAnswer))
+	}
+	r.ok(&endIntent{EndIntent{Bucket: at, Key: "k", Settlement: Settlement{Op: holdall.PutID{10}, Number: 3, Miss: SideCell, Reason: "full", End: true}}}, noResult{})
+	one := holdall.HashBlock([]byte("one"))
+	r.ok(&commitObject{ObjectCommit{Bucket: at, Key: "l", Put: holdall.PutID{11}, Root: one, Children: []holdall.BlockID{holdall.HashBlock([]byte("two"))}, Size: 1000, ETag: "e",
+		Settle: Settlement{Op: holdall.PutID{11}, Number: 3, End: true}}}, new(objectAnswer))
+	r.ok(&noteKey{tagPutQuarantine, at, "q", "403"}, noResult{})
+	r.ok(&putException{Exception{Bucket: at, Key: "x", What: "tags", Reason: "none", SignedBy: "op"}}, noResult{})
+	r.ok(&noteWalker{WalkerNote{Bucket: at, Walker: "backfill", Number: 3, Progress: []byte("at"), Find: FindBackfill}}, noResult{})
+	r.ok(&noteWalker{WalkerNote{Bucket: at, Walker: "catch-up", Number: 3, Find: FindCaughtUp}}, noResult{})
+	r.ok(&stepMigration{tagAnnounce, at, 3, StateAssess}, new(migrationAnswer))
+	r.ok(&ackStep{door, at, 4}, noResult{})
 }
 
 // TestFormatPage reads the example of the page, decodes every row of it, and
@@ -99,6 +126,9 @@ func TestFormatPage(t *testing.T) {
 		}
 		table := map[byte]string{'b': "blocks", 'd': "disks", 'j': "changes", 'n': "namespaces", 's': "sessions", 't': "tasks", 'v': "volumes", 'x': "trash", 'y': "cell",
 			'I': "namespace names", 'i': "bucket names", 'c': "credentials", 'B': "buckets", 'o': "objects", 'q': "puts", 'u': "uploads", 'p': "parts"}[key[0]]
+		if key[0] == prefixMigration {
+			table = map[byte]string{'b': "migrations", 'c': "counts", 'd': "doors", 'a': "acks", 'i': "intents", 'o': "outbox", 'q': "quarantine", 'x': "exceptions", 'w': "walkers"}[key[1]]
+		}
 		switch {
 		case key[0] == prefixAnswer, len(value) == 0:
 			continue // an answer is a command's; lists have no values

@@ -31,6 +31,15 @@ func TestWritesOfManyDoorsLeaveNoTrace(t *testing.T) {
 		}
 		w.quiesce()
 		audit(drawn{t, rt}, w.db)
+		if w.pick("apply it all again", 8) == 0 {
+			b := newRig(drawn{t, rt})
+			for i, entry := range w.all {
+				b.applyEntry(uint64(i+1), entry)
+			}
+			if everything(t, b.db) != everything(t, w.db) {
+				rt.Fatal("the same entries made another state")
+			}
+		}
 	})
 	t.Logf("%v", did)
 	for _, what := range []string{"acked", "late request landed", "lapsed", "repaired", "stale commit", "in flipped", "in cut-over", "back", "straddled", "clear too early", "repeated"} {

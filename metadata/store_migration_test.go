@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,8 @@ func BenchmarkMirroredWrite(b *testing.B) {
 	number := m.status().Number
 	for n := range b.N {
 		op := holdall.PutID{byte(n), byte(n >> 8), byte(n >> 16), byte(n >> 24), 1}
-		m.ok(&takeIntent{IntentRequest{Bucket: m.bucket, Key: "k", Op: op, Door: doorID(1), Kind: IntentPut}}, new(takeAnswer))
-		m.ok(&endIntent{EndIntent{Bucket: m.bucket, Key: "k", Settlement: Settlement{Op: op, Number: number, End: true}}}, noResult{})
+		key := strconv.Itoa(n)
+		m.ok(&takeIntent{IntentRequest{Bucket: m.bucket, Key: key, Op: op, Door: doorID(1), Kind: IntentPut}}, new(takeAnswer))
+		m.ok(&endIntent{EndIntent{Bucket: m.bucket, Key: key, Settlement: Settlement{Op: op, Number: number, End: true}}}, noResult{})
 	}
 }
