@@ -143,7 +143,7 @@ func (c *commitObject) run(t *tx) (result, error) {
 		return nil, err
 	}
 	o := c.object(t)
-	t.change(Change{Kind: ChangeObject, Namespace: b.Namespace, ID: c.Root, Bucket: o.Bucket, Version: o.Version, Put: c.Upload})
+	t.change(Change{Kind: ChangeObject, Namespace: b.Namespace, ID: c.Root, Bucket: o.Bucket, Version: o.Version, Put: c.Upload, Data: factsData(&o.Source)})
 	if upload != nil {
 		t.endUpload(b, upload, UploadCompleted, o.Version)
 	}

@@ -176,6 +176,13 @@ func (t *tx) adoptBlock(v *volumeRow, p *PutBlock, trashed bool) (holdall.Locati
 	if !trashed {
 		return t.commitBlock(v, p)
 	}
+	if p.Pending { // an object may refer to it: whoever rebuilds looks for that last
+		old, err := t.block(p.Namespace, &p.ID)
+		if err != nil || old.Found {
+			return old.Location, err
+		}
+		return t.commitBlock(v, p)
+	}
 	if err := t.knownSpace(p.Namespace); err != nil {
 		return holdall.Location{}, err
 	}
@@ -250,11 +257,8 @@ func (c *replayChanges) run(t *tx) (result, error) {
 			err = t.replayVolume(k)
 		case ChangeNamespace, ChangeNamespaceGone:
 			err = t.replaySpace(k)
-		case ChangeBucket, ChangeBucketGone, ChangeNode, ChangeNodeGone, ChangeObject, ChangeMarker, ChangeUnmark, ChangeObjectGone, ChangeTags,
-			ChangeUpload, ChangePart, ChangeAbort, ChangePartsGone, ChangeUploadGone:
-			// What these need is in the manifests, which this command does not have.
-		case ChangeMigration:
-			err = t.replayMigration(k)
+		case ChangeBucket, ChangeBucketGone, ChangeNode, ChangeObject, ChangeMarker, ChangeUnmark, ChangeObjectGone, ChangeTags,
+			ChangeUpload, ChangePart, ChangeAbort, ChangePartsGone, ChangeUploadGone, ChangeMigration: // see replayNames
 		default:
 			err = t.replayBlock(k)
 		}
@@ -338,7 +342,7 @@ func (t *tx) replayBlock(k *Change) error {
 		row.Direct = false
 	case ChangeUndelete, ChangeClaim:
 		row.Direct = true
-	case ChangePurge:
+	case ChangePurge, ChangeNodeGone:
 		row = Block{Namespace: k.Namespace, ID: k.ID}
 	case ChangeMove:
 		v, err := t.volume(k.Location.Volume)

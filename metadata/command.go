@@ -94,6 +94,10 @@ const (
 	tagNoteWalker      commandTag = 69 // noResult
 	tagNotePass        commandTag = 70 // noResult
 	tagCertify         commandTag = 71 // noResult
+
+	tagReplayNames commandTag = 72 // noResult; quarantine only
+	tagAdoptObject commandTag = 73 // objectAnswer: the version, or nothing; a root without a row is gone; quarantine only
+	tagAdoptNode   commandTag = 74 // goneAnswer: what has no row; quarantine only
 )
 
 // newCommand returns an empty command of a kind, or nil if this release does
@@ -201,7 +205,8 @@ func newNameCommand(tag commandTag) command {
 	return newMigrationCommand(tag)
 }
 
-// newMigrationCommand is newCommand for the tables of migrations.
+// newMigrationCommand is newCommand for the tables of migrations, and for rebuilds
+// of names.
 func newMigrationCommand(tag commandTag) command {
 	switch tag {
 	case tagCreateMigration:
@@ -234,6 +239,12 @@ func newMigrationCommand(tag commandTag) command {
 		return new(notePass)
 	case tagCertify:
 		return new(certify)
+	case tagReplayNames:
+		return new(replayNames)
+	case tagAdoptObject:
+		return new(adoptObject)
+	case tagAdoptNode:
+		return new(adoptNode)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func TestTheJournalBringsAMigrationBack(t *testing.T) {
 				journal = append(journal, c)
 			}
 		}
-		r.ok(&replayChanges{journal}, noResult{})
+		r.ok(&replayNames{replayChanges{journal}}, noResult{})
 		got, ok, err := readMigration(r.db, b.Bucket.ID)
 		if err != nil || !ok || got.State != upTo || got.Step != 0 || got.Source != want.Source || got.Number <= want.Number || got.Began != got.Number ||
 			got.Entries != want.Entries || got.Exceptions != 1 || got.Intents != 0 || got.Evidence.Passes != 0 || got.Certificate != want.Certificate {

@@ -26,6 +26,13 @@ func exampleCredential() Credential {
 	return Credential{AccessKey: "AK", Namespace: 1, Secret: []byte("sealed"), Created: day.time(), Note: "of a test"}
 }
 
+// exampleFound is an object as a rebuild finds it.
+func exampleFound() Object {
+	o := exampleObject()
+	o.Marker, o.Committed, o.TrashedAt = false, time.Time{}, time.Time{}
+	return o
+}
+
 // nameExamples has a command of every kind of the tables of names.
 func nameExamples() []command {
 	const b = 1<<44 | 1
@@ -41,6 +48,8 @@ func nameExamples() []command {
 		&undeleteObject{b, "k"}, &setTags{o.name(), []byte("t"), how}, &purgeObjects{[]ObjectKey{o.name(), {b, "k", 1}}},
 		&createUpload{Upload{ID: putID(2), Bucket: b, Key: "k", Attributes: []byte{1}, Tags: []byte{2}}}, &putPart{putID(2), examplePart()},
 		&abortUpload{putID(2)}, &releaseUpload{putID(2), 1000}, &replayChanges{nameChanges()},
+		&replayNames{replayChanges{nameChanges()}}, &adoptNode{FoundNode{1, id(3), ids, true}},
+		&adoptObject{FoundObject{Namespace: 1, BucketName: "bucket", Upload: putID(2), Time: day.time(), Object: exampleFound()}},
 	}
 }
 

@@ -13,9 +13,9 @@ import (
 
 // Rebuilder makes a cell's metadata anew from what is found on its disks.
 // Whoever scans the disks calls AddDisk, then AddVolume, then AddStripe and
-// Replay in the order of the change journal, then Seal for the volumes still
-// open, and Finish. Nothing is there before Finish; Abort leaves nothing. It is
-// not safe for concurrent use.
+// Replay in the order of the change journal, then ReplayNames, AddObject and AddNode
+// in that order again, then Seal for the volumes still open, and Finish. Nothing is there before Finish; Abort leaves nothing. It is
+// not safe for concurrent use, but for Lookup.
 type Rebuilder struct{ l *loader }
 
 // RebuildConfig says for what cell metadata are rebuilt.
@@ -87,15 +87,21 @@ const replayBytes = holdall.MaxRaftEntry / 2
 
 // Replay does again what the change journal says was done, in its order.
 // Changes of kind ChangeStripe only keep the numbers rising: AddStripe puts
-// their blocks, and its caller keeps the order between the two.
+// their blocks, and its caller keeps the order between the two. Those of names, but
+// for namespaces, wait for ReplayNames; a node that was removed is a row less.
 func (b *Rebuilder) Replay(changes []Change) error {
+	return b.inPieces(changes, func(some []Change) command { return &replayChanges{some} })
+}
+
+// inPieces applies the command of as many changes at a time as fit an entry.
+func (b *Rebuilder) inPieces(changes []Change, of func([]Change) command) error {
 	for len(changes) > 0 {
 		n, size := 0, 0
 		for n < len(changes) && n < maxReplay && (n == 0 || size < replayBytes) {
 			size += 2*changeCost + len(changes[n].Key) + len(changes[n].Name) + len(changes[n].Data)
 			n++
 		}
-		if err := b.l.apply(&replayChanges{Changes: changes[:n]}, noResult{}); err != nil {
+		if err := b.l.apply(of(changes[:n]), noResult{}); err != nil {
 			return err
 		}
 		changes = changes[n:]

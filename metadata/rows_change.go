@@ -77,7 +77,7 @@ func namesOf(k ChangeKind) (fields uint64, ok bool) {
 	case ChangeNode, ChangeNodeGone:
 		return hasNamespace | hasID, true
 	case ChangeObject:
-		return hasNamespace | hasID | hasBucket | hasVersion | hasPut, true
+		return hasNamespace | hasID | hasBucket | hasVersion | hasPut | hasData, true
 	case ChangeMarker:
 		return hasBucket | hasKey | hasVersion | hasPut | hasNumber, true
 	case ChangeUnmark, ChangeObjectGone:

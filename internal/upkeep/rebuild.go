@@ -16,6 +16,12 @@ type Loader interface {
 	AddVolume(metadata.Volume) error
 	AddStripe(metadata.FoundStripe) (metadata.CommitResult, error)
 	Replay([]metadata.Change) error
+	EndLoader
+}
+
+// EndLoader is what comes after the blocks. *metadata.Rebuilder is one.
+type EndLoader interface {
+	NameLoader
 	Seal(holdall.VolumeID) (metadata.Volume, error)
 }
 
@@ -28,16 +34,27 @@ type Report struct {
 	Late      int // durable, but younger than the journal: their blocks are live, and listed
 	Unordered int // of unknown place in the order: new blocks are in trash, and listed
 	Lost      int // committed, but too few of their shards can be read; listed
-	Problems  []string
+
+	Objects     int // versions put back; those purged since are not counted
+	LateObjects int // versions that are younger than the journal; listed
+	LostObjects int // versions whose root cannot be read; listed
+	Held        int // blocks that no one is known to refer to, but someone may: direct now, and listed
+
+	Problems []string
 }
 
-// Listed is one thing that a rebuild could not put where it was for certain.
+// Listed is one thing that a rebuild could not put where it was for certain: a
+// stripe, a block or, if it has a bucket, a version of a key.
 type Listed struct {
-	Kind   string           `json:"kind"` // "late", "unordered", "lost"
-	Volume holdall.VolumeID `json:"volume"`
-	Stripe uint64           `json:"stripe"`
-	Block  *holdall.BlockID `json:"block,omitempty"` // nil: the whole stripe
-	Reason string           `json:"reason"`
+	Kind      string              `json:"kind"` // "late", "unordered", "lost", "held"
+	Volume    holdall.VolumeID    `json:"volume,omitempty"`
+	Stripe    uint64              `json:"stripe,omitempty"`
+	Namespace holdall.NamespaceID `json:"namespace,omitempty"`
+	Block     *holdall.BlockID    `json:"block,omitempty"` // nil: the whole stripe; of a version, its root
+	Bucket    holdall.BucketID    `json:"bucket,omitempty"`
+	Key       string              `json:"key,omitempty"`
+	Version   holdall.Version     `json:"version,omitempty"` // 0: it was not put back
+	Reason    string              `json:"reason"`
 }
 
 // rebuild is one Rebuild under way.
@@ -49,6 +66,8 @@ type rebuild struct {
 	volumes  map[holdall.VolumeID]*rebuiltVolume
 	pending  []metadata.Change
 	report   Report
+	named    named
+	locating sync.Mutex // guards the survey's tables while names are replayed
 }
 
 // rebuiltVolume is how far a volume has come.
@@ -83,7 +102,8 @@ func (s *Survey) Rebuild(ctx context.Context, to Loader, disks []metadata.Disk, 
 		r.report.Volumes++
 	}
 	r.note()
-	for _, step := range []func(context.Context) error{r.system, r.journal, r.leftovers, r.seal} {
+	r.know()
+	for _, step := range []func(context.Context) error{r.system, r.journal, r.leftovers, r.names, r.seal} {
 		if err := step(ctx); err != nil {
 			return r.report, err
 		}
@@ -213,6 +233,7 @@ func (r *rebuild) put(f *loaded) error {
 		return fmt.Errorf("stripe %d of volume %v: %w", f.Stripe, f.Volume, err)
 	}
 	r.report.Stripes++
+	r.notice(f)
 	return nil
 }
 
@@ -220,7 +241,7 @@ func (r *rebuild) put(f *loaded) error {
 // the last it lists of a volume are younger than its last flush: they come last,
 // and are live. Those before it have no known place, nor have those after it if
 // a part of the journal that was lost may have listed them: what they alone hold
-// comes back as trash.
+// comes back as trash, or is held if an object may refer to it.
 func (r *rebuild) leftovers(ctx context.Context) error {
 	for _, v := range r.s.Volumes {
 		w := r.volumes[v.ID]
@@ -232,7 +253,7 @@ func (r *rebuild) leftovers(ctx context.Context) error {
 		err := r.run(ctx, w, func(f *loaded) { f.Trashed = unordered(f.Stripe) }, func(f *loaded) error {
 			kind, reason := "late", "younger than the last journal block"
 			if f.Trashed {
-				kind, reason = "unordered", "not listed by the journal, which lists later ones or has lost a part: its new blocks are in trash"
+				kind, reason = "unordered", "not listed by the journal, which lists later ones or has lost a part: its new blocks are in trash, those of objects are held"
 				r.report.Unordered++
 			} else {
 				r.report.Late++

@@ -49,6 +49,7 @@ type FoundVolume struct {
 	written         bool   // a record of some member is here
 	last            uint64 // of a sealed volume, by a footer
 	stripes         map[uint64]*holdall.Stripe
+	spots           [][]spot // of the same, by member
 }
 
 // surveyWidth is how many disks, and how many packs, are read at once.
@@ -217,7 +218,7 @@ func (s *Survey) table(ctx context.Context, v *FoundVolume) (map[uint64]*holdall
 	}
 	v.stripes = stripes // what unreadable members alone would list is found missing later
 	if s.recent = append(s.recent, v); len(s.recent) > maxTables {
-		s.recent[0].stripes = nil // who reads it keeps the map
+		s.recent[0].stripes, s.recent[0].spots = nil, nil // who reads them keeps them
 		s.recent = s.recent[1:]
 	}
 	return stripes, nil
