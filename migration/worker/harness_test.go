@@ -141,7 +141,11 @@ func (st *stage) until(what string, ok func() bool, step ...metadata.MigrationSt
 			st.t.Fatalf("step to %v: %v", to, err)
 		}
 	}
-	limit := time.NewTimer(20 * time.Second)
+	wait := 20 * time.Second
+	if *full {
+		wait = 10 * time.Minute
+	}
+	limit := time.NewTimer(wait)
 	defer limit.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
