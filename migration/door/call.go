@@ -42,7 +42,6 @@ func (d *Door) enter(ctx context.Context, ns holdall.NamespaceID, name string) (
 		c.leave()
 		return nil, err
 	}
-	c.b.note(&c.m)
 	if c.m.State == metadata.StateRetired {
 		return c, nil
 	}

@@ -13,6 +13,10 @@ type Names interface {
 
 	// Object returns the newest row of a key, which may be a delete marker.
 	Object(ctx context.Context, bucket holdall.BucketID, key string) (metadata.Object, error)
+
+	// ReadSide says where a key of a bucket that is mirrored is read. It is a local
+	// read, to be done after a linearizable one.
+	ReadSide(m *metadata.Migration, key string) (metadata.Side, error)
 }
 
 // Migrations is the table of migrations, and of the doors that take part in their

@@ -143,7 +143,9 @@ func (c *completing) barrier(parts []metadata.Part, f object.Finished) (_ object
 // have been completed by a call whose answer was lost: then the object is there,
 // with the ETag that its parts make.
 func (c *completing) complete(ctx context.Context, parts []mirror.Part, etag string) mirror.Result {
-	r := c.at.Write.Complete(ctx, c.upload, parts, c.holds.expect)
+	sent, done := c.d.heed(ctx)
+	r := c.at.Write.Complete(sent, c.upload, parts, c.holds.expect)
+	done()
 	if errors.Is(r.Err, holdall.ErrNotFound) {
 		if f, found, err := c.at.Write.Head(ctx, c.key); err == nil && found && etag != "" && f.ETag == etag {
 			return mirror.Result{Outcome: ledger.Done, Facts: f}

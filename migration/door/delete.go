@@ -75,7 +75,9 @@ func (w *write) deleteSide(ctx context.Context) {
 		w.result = mirror.Result{Outcome: ledger.Done}
 		return
 	}
-	r := w.at.Write.Delete(ctx, w.key, w.holds.expect)
+	sent, done := w.d.heed(ctx)
+	r := w.at.Write.Delete(sent, w.key, w.holds.expect)
+	done()
 	w.result = w.resolve(ctx, r, func(_ mirror.Facts, found bool) bool { return !found })
 	w.asked(w.result.Err)
 	if w.result.Outcome == ledger.Done {

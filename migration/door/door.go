@@ -31,7 +31,9 @@ type Door struct {
 
 	mu      sync.Mutex // guards all below
 	closed  bool
-	seen    time.Time // when the last heartbeat that was taken began
+	seen    time.Time       // when the last heartbeat that was taken began
+	heeded  context.Context // of requests to sources: ends when the door is silent for too long
+	unheed  context.CancelFunc
 	buckets map[holdall.BucketID]*bucket
 }
 
@@ -44,41 +46,6 @@ type bucket struct {
 	from   metadata.Source
 	remote *Remote
 	taking bool // a step is being taken
-	states []era
-}
-
-// era is a state of a migration, and the Number with which it began.
-type era struct {
-	began uint64
-	state metadata.MigrationState
-}
-
-// maxEras bounds what a door remembers of a bucket's states.
-const maxEras = 16
-
-// note remembers the state that a migration is in.
-func (b *bucket) note(m *metadata.Migration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n := len(b.states); n > 0 && b.states[n-1].began >= m.Began {
-		return
-	}
-	b.states = append(b.states, era{m.Began, m.State})
-	if len(b.states) > maxEras {
-		b.states = b.states[1:]
-	}
-}
-
-// state returns the state in which a migration had a Number.
-func (b *bucket) state(number uint64) (metadata.MigrationState, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i := len(b.states) - 1; i >= 0; i-- {
-		if b.states[i].began <= number {
-			return b.states[i].state, true
-		}
-	}
-	return 0, false
 }
 
 // New returns a Door. The error lists every fault of cfg.
@@ -95,6 +62,7 @@ func New(cfg Config) (*Door, error) {
 		return nil, fmt.Errorf("door: metrics: %w", err)
 	}
 	d.run, d.stop = context.WithCancel(context.Background())
+	d.heeded, d.unheed = context.WithCancel(context.Background())
 	return d, nil
 }
 
@@ -112,6 +80,7 @@ func (d *Door) Close(ctx context.Context) {
 	go func() { d.work.Wait(); close(done) }()
 	d.stop()
 	<-done
+	d.cutOff()
 	if !seen.IsZero() {
 		if err := d.cfg.Migrations.DropDoor(ctx, d.id); err != nil {
 			d.log.Warn("migration: the door could not be taken off the list of doors; in 10 s it counts as gone", "door", d.id, "err", err)

@@ -122,7 +122,9 @@ func (p *putting) putSide(ctx context.Context) {
 			return
 		}
 	}
-	r := p.at.Write.Put(ctx, mirror.Put{Key: p.key, Body: p.held, Size: p.r.Size, Attributes: p.r.Attributes, Tags: p.r.Tags, If: p.holds.expect})
+	sent, done := p.d.heed(ctx)
+	r := p.at.Write.Put(sent, mirror.Put{Key: p.key, Body: p.held, Size: p.r.Size, Attributes: p.r.Attributes, Tags: p.r.Tags, If: p.holds.expect})
+	done()
 	p.result = p.resolve(ctx, r, p.putDone)
 	p.asked(p.result.Err)
 	switch {
@@ -201,7 +203,9 @@ func (w *write) putSource(ctx context.Context, r object.PutRequest) (metadata.Ob
 				return
 			}
 		}
-		w.result = w.at.Write.Put(context.WithoutCancel(ctx), mirror.Put{Key: w.key, Body: h, Size: r.Size, Attributes: r.Attributes, Tags: r.Tags, If: w.holds.expect})
+		sent, done := w.d.heed(context.WithoutCancel(ctx))
+		defer done()
+		w.result = w.at.Write.Put(sent, mirror.Put{Key: w.key, Body: h, Size: r.Size, Attributes: r.Attributes, Tags: r.Tags, If: w.holds.expect})
 	})
 	err := t.run(r.Body)
 	if err == nil && r.Finish != nil {

@@ -58,22 +58,13 @@ func (c *call) head(ctx context.Context, at object.Place) (metadata.Object, meta
 }
 
 // side returns the side on which a key is looked for first: that which decides,
-// but for a key with a write under way that began under another state. Until that
-// ends, the key is read where it was before, because the write may have been seen
-// there already.
+// but for a key with a write that began under another state, and may have been seen
+// on the other side already.
 func (c *call) side(key string) (metadata.Side, error) {
-	i, ok, err := c.d.cfg.Intents.Intent(c.id, key)
-	if err != nil {
-		return metadata.SideNone, err
-	}
-	if !ok || !i.Straddles(&c.m) {
+	if !c.m.State.Mirrored() {
 		return c.m.State.Decides(), nil
 	}
-	was, ok := c.b.state(i.Number)
-	if !ok {
-		return metadata.SideNone, fmt.Errorf("door: key %.80q is being written since before a step, and before this door began: %w", key, holdall.ErrUnavailable)
-	}
-	return was.Decides(), nil
+	return c.d.cfg.Names.ReadSide(&c.m, key)
 }
 
 // Open finds an object to read, as object.Objects does. Of a key that the source is

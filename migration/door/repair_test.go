@@ -37,7 +37,7 @@ func (r *rig) repair(ctx context.Context, d *Door, key string) error {
 			return object.Settled{Settlement: metadata.Settlement{Op: q.Op, Number: g.Migration.Number}}, nil
 		}
 		var said mirror.Result
-		if g.Migration.State.CellDecides() && g.HasNewest {
+		if g.Entry.Missed == metadata.SideSource && g.HasNewest {
 			said, err = toSource(ctx, d, remote, &g.Newest)
 		} else {
 			err = toCell(ctx, d, remote, key, settle)

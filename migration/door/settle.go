@@ -162,9 +162,6 @@ func (w *write) settle(context.Context) (object.Settled, error) {
 	}
 	w.plan.tried = true
 	how := object.Settled{Settlement: w.settlement()}
-	// The key is read where it was before the step until the intent ends: not any
-	// longer than until the write is where it is read from then on.
-	how.End = w.granted.Migration.Number < w.m.Began
 	if w.plan.Clear && w.granted.Entry != nil {
 		how.Clear = w.granted.Entry.Seq
 	}

@@ -38,12 +38,15 @@ func (d *Door) look() {
 			continue
 		}
 		d.mu.Lock()
-		due := time.Since(d.seen) >= beatEvery
+		silence := time.Since(d.seen)
+		due, late := silence >= beatEvery, !d.seen.IsZero() && silence >= fencedAfter
 		d.mu.Unlock()
+		if late {
+			d.cutOff()
+		}
 		if due {
 			d.beat(d.run)
 		}
-		d.bucket(m.Bucket).note(m)
 		if m.Step != 0 {
 			d.join(m.Bucket)
 		}
@@ -81,9 +84,30 @@ func (d *Door) beat(ctx context.Context) {
 	d.seen = began
 	d.mu.Unlock()
 	if fenced && !first {
+		d.cutOff()
 		d.metrics.silences.Inc()
 		d.log.Warn("migration: this door was silent for so long that steps were taken without it", "door", d.id)
 	}
+}
+
+// cutOff ends the requests to sources that are under way: their intents may be
+// given to others, who wait for as long as a request may live after that.
+func (d *Door) cutOff() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unheed()
+	d.heeded, d.unheed = context.WithCancel(context.Background())
+}
+
+// heed returns the context of a request to a source, which ends with ctx, and when
+// the door is cut off.
+func (d *Door) heed(ctx context.Context) (context.Context, context.CancelFunc) {
+	d.mu.Lock()
+	heeded := d.heeded
+	d.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(heeded, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // heard returns an ErrUnavailable if the door may have been silent for so long

@@ -50,7 +50,9 @@ func (d *Door) SetTags(ctx context.Context, at object.Place, version holdall.Ver
 		w.abandon()
 		return metadata.Object{}, fmt.Errorf("door: while a bucket is mirrored, only the current version's tags can be set: %w", holdall.ErrRefused)
 	}
-	w.result = w.at.Write.SetTags(context.WithoutCancel(ctx), w.key, tags)
+	sent, done := d.heed(context.WithoutCancel(ctx))
+	w.result = w.at.Write.SetTags(sent, w.key, tags)
+	done()
 	if errors.Is(w.result.Err, holdall.ErrNotFound) {
 		w.result.Err = fmt.Errorf("door: %v: %w", w.result.Err, object.ErrNoKey)
 	}
