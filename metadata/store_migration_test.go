@@ -75,17 +75,29 @@ func TestMigrationOfAStore(t *testing.T) {
 		t.Errorf("entries after k: %+v, %v", page, err)
 	}
 
-	_, err = s.TakeIntent(ctx, r)
+	testLapse(t, s, r)
+}
+
+// testLapse lets the door of r go, and reads what that leaves.
+func testLapse(t *testing.T, s *Store, r IntentRequest) {
+	t.Helper()
+	ctx, must := context.Background(), func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g, err := s.TakeIntent(ctx, r)
 	must(err)
-	must(s.DropDoor(ctx, door))
-	if n, more, err := s.LapseIntents(ctx, door, 10); n != 1 || more || err != nil {
+	must(s.DropDoor(ctx, r.Door))
+	if n, more, err := s.LapseIntents(ctx, r.Door, 10); n != 1 || more || err != nil {
 		t.Errorf("lapsed %d, more %t, %v", n, more, err)
 	}
-	if status, err := s.MigrationStatus(b.ID); err != nil || status.Intents != 0 || status.Entries != 2 {
+	if status, err := s.MigrationStatus(r.Bucket); err != nil || status.Intents != 0 || status.Entries != 2 {
 		t.Errorf("%+v, %v", status, err)
 	}
-	must(s.NoteWalker(ctx, WalkerNote{Bucket: b.ID, Walker: "backfill", Number: g.Migration.Number, Progress: []byte("at")}))
-	if p, err := s.Walker(b.ID, "backfill"); err != nil || string(p) != "at" {
+	must(s.NoteWalker(ctx, WalkerNote{Bucket: r.Bucket, Walker: "backfill", Number: g.Migration.Number, Progress: []byte("at")}))
+	if p, err := s.Walker(r.Bucket, "backfill"); err != nil || string(p) != "at" {
 		t.Errorf("progress %q, %v", p, err)
 	}
 	var dump bytes.Buffer
