@@ -237,6 +237,7 @@ func (t *tx) replayNewUpload(k *Change, old *Upload) error {
 	return nil
 }
 
+// replayPart puts a part, or takes the one of its number away.
 func (t *tx) replayPart(k *Change, u *Upload) error {
 	p := Part{Number: int(min(k.Number, holdall.MaxParts+1))}
 	if decodeRow(nil, k.Data, func(d *decoder) { d.part(&p) }) != nil || (&putPart{u.ID, p}).check() != nil {
@@ -246,7 +247,8 @@ func (t *tx) replayPart(k *Change, u *Upload) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.referFound(u.Namespace, &p.Block, 1); err != nil {
+	held, err := t.referFound(u.Namespace, &p.Block, 1)
+	if err != nil {
 		return err
 	}
 	if old != nil {
@@ -255,6 +257,10 @@ func (t *tx) replayPart(k *Change, u *Upload) error {
 		}
 	}
 	t.key = appendPartKey(t.key[:0], u.ID, p.Number)
+	if !held { // purged later, with the part; or lost, and then it must not drop what it does not hold
+		t.unset(t.key)
+		return nil
+	}
 	t.val = appendPart(t.val[:0], &p)
 	t.set(t.key, t.val)
 	return nil
@@ -416,7 +422,9 @@ func (c *adoptNode) decode(d *decoder) {
 }
 
 // run counts the children that are there, and names the others. A node that lacks
-// some is never released, for their references cannot be dropped: it leaks.
+// some must never give its references up: one that is put again some day would lose
+// what another holds it by. So it gets a reference that nobody drops, and is not
+// marked as a node: whoever puts it again is told which of its children are gone.
 func (c *adoptNode) run(t *tx) (result, error) {
 	if err := t.onlyRebuild("a node is adopted"); err != nil {
 		return nil, err
@@ -442,6 +450,10 @@ func (c *adoptNode) run(t *tx) (result, error) {
 		if !held {
 			answer.IDs = append(answer.IDs, list[i].id)
 		}
+	}
+	if len(answer.IDs) != 0 {
+		_, err := t.referFound(c.Namespace, &c.ID, 1)
+		return answer, err
 	}
 	if len(list) == 0 {
 		return answer, nil

@@ -3,6 +3,7 @@ package object_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/holdall/holdall"
+	"github.com/holdall/holdall/internal/buffer"
 	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/internal/sim"
@@ -34,11 +36,12 @@ type tables struct {
 }
 
 type blockLine struct {
-	Namespace  holdall.NamespaceID
-	ID         holdall.BlockID
-	Direct     bool
-	References uint32
-	Node       bool
+	Namespace    holdall.NamespaceID
+	ID           holdall.BlockID
+	Direct       bool
+	References   uint32
+	PendingUntil *time.Time `json:"pending_until"`
+	Node         bool
 }
 
 func (r *rig) tables(dump *bytes.Buffer) tables {
@@ -254,5 +257,137 @@ func TestARebuildBringsBackObjectsYoungerThanTheJournal(t *testing.T) {
 	}
 	if len(got.tables.lines["buckets"]) != 2 {
 		t.Errorf("buckets %v", got.tables.lines["buckets"])
+	}
+}
+
+// lossy is disks that have lost stripes whole.
+type lossy struct {
+	upkeep.Found
+	lost map[lostRecord]bool
+}
+
+type lostRecord struct {
+	extent holdall.ExtentID
+	rec    int64
+}
+
+func (l *lossy) ReadChecked(ctx context.Context, disk holdall.DiskID, extent holdall.ExtentID, rec int64, off, n int) (buffer.View, error) {
+	if l.lost[lostRecord{extent, rec}] {
+		return buffer.View{}, fmt.Errorf("lost: %w", holdall.ErrCorrupt)
+	}
+	return l.Found.ReadChecked(ctx, disk, extent, rec, off, n)
+}
+
+// lose loses the stripes of a volume that pick chooses.
+func (l *lossy) lose(r *rig, v *metadata.Volume, pick func(*holdall.Stripe) bool) {
+	r.t.Helper()
+	for m := range v.Members {
+		r.must(l.Stripes(r.t.Context(), v.Members[m].Disk, v.Extent(m), func(s holdall.Stripe) error {
+			if !pick(&s) {
+				return nil
+			}
+			for shard, p := range s.Shards {
+				l.lost[lostRecord{v.Extent(holdall.ShardMember(s.Number, shard, len(s.Shards))), p.Offset}] = true
+			}
+			return nil
+		}))
+	}
+}
+
+// keeps checks that no block which something refers to could be purged because of
+// the rebuild, now or later, but for those that are lost.
+func (r *rig) keeps(got *rebuilt, want tables) {
+	r.t.Helper()
+	for id, b := range want.blocks {
+		g, found := got.tables.blocks[id]
+		if found && b.References > 0 && g.References == 0 && !g.Direct && (g.PendingUntil == nil || !g.PendingUntil.After(r.cell.Now())) {
+			r.t.Errorf("block %v is %+v, was %+v: it could be purged", id, g, b)
+		}
+	}
+	if r.t.Failed() {
+		r.t.Logf("report %+v\nlisted %+v", got.report, got.listed)
+	}
+}
+
+// A manifest's root that is lost takes its version with it, and nothing else: what
+// it listed is held.
+func TestARebuildHoldsWhatALostRootListed(t *testing.T) {
+	r := newRig(t, sim.Config{}, nil)
+	r.Cut(50, 100, 4)
+	lost := r.putKey("lost", 3_000)
+	kept := r.putKey("kept", 3_000)
+	r.cell.Advance(25 * time.Hour) // nothing is pending any more
+	r.flush()
+	want := r.dump()
+	at := r.rows(lost.Root)[0].Location
+	v, err := r.cell.Store.Volume(at.Volume)
+	r.must(err)
+	disks := &lossy{r.cell.Server, map[lostRecord]bool{}}
+	disks.lose(r, &v, func(s *holdall.Stripe) bool {
+		for shard, p := range s.Shards {
+			if m := holdall.ShardMember(s.Number, shard, len(s.Shards)); m == int(at.Member) && p.Length > 0 && at.Offset > p.Offset && at.Offset < p.Offset+holdall.RecordSize(p.Length) {
+				return true
+			}
+		}
+		return false
+	})
+	got := r.rebuild(disks)
+	r.keeps(got, want)
+	if got.report.LostObjects != 1 || got.report.Objects != 1 || got.report.Held == 0 {
+		t.Errorf("report %+v, want one object lost, one back, and blocks held", got.report)
+	}
+	for _, kind := range []string{"lost", "held"} {
+		if !slices.ContainsFunc(got.listed, func(l upkeep.Listed) bool { return l.Kind == kind }) {
+			t.Errorf("nothing is listed as %s: %+v", kind, got.listed)
+		}
+	}
+	if line := fmt.Sprintf(`"root":"%v"`, kept.Root); len(got.tables.lines["objects"]) != 1 || !strings.Contains(got.tables.lines["objects"][0], line) {
+		t.Errorf("objects %v, want the other one", got.tables.lines["objects"])
+	}
+}
+
+// A part of the journal that is lost makes names lost, and no bytes.
+func TestARebuildWithoutAPartOfTheJournalHoldsWhatObjectsMayReferTo(t *testing.T) {
+	for part := range 3 {
+		r := newRig(t, sim.Config{}, nil)
+		r.Cut(50, 100, 4)
+		r.flush()
+		for i := range 3 {
+			r.history()
+			r.putKey(fmt.Sprint("only-", i), 2_000)
+			r.flush()
+		}
+		r.cell.Advance(25 * time.Hour)
+		want := r.dump()
+		volumes, err := r.cell.Store.Volumes()
+		r.must(err)
+		disks, n := &lossy{r.cell.Server, map[lostRecord]bool{}}, 0
+		for i := range volumes {
+			if volumes[i].System {
+				disks.lose(r, &volumes[i], func(s *holdall.Stripe) bool { n++; return s.Number == uint64(1+2*part) })
+			}
+		}
+		got := r.rebuild(disks)
+		r.keeps(got, want)
+		if len(disks.lost) == 0 || got.report.Held == 0 || len(got.report.Problems) == 0 {
+			t.Errorf("%d records of %d listed stripes lost, report %+v", len(disks.lost), n, got.report)
+		}
+	}
+}
+
+// Whatever happened since the last flush, nothing that was acknowledged can be purged.
+func TestARebuildOfAHistoryThatTheJournalLacksKeepsItsBlocks(t *testing.T) {
+	r := newRig(t, sim.Config{}, nil)
+	r.Cut(50, 100, 4)
+	r.history()
+	r.flush()
+	r.history()
+	open := r.begin("open")
+	r.part(open, 1, r.bytes(3_000))
+	want := r.dump()
+	got := r.rebuild(r.cell.Server)
+	r.keeps(got, want)
+	if got.report.Lost != 0 || got.report.LateObjects == 0 {
+		t.Errorf("report %+v", got.report)
 	}
 }
