@@ -183,6 +183,10 @@ type Config struct {
 	// lapses; 0 = metadata.DoorSilence.
 	Lead time.Duration
 
+	// Life is how long a request to the source may live on of which no answer came;
+	// 0 = metadata.IntentLife.
+	Life time.Duration
+
 	Tick   time.Duration // between looks at what there is to do; 0 = 1 s
 	Copies int           // objects copied or compared at once; 0 = 32
 	Now    func() time.Time
@@ -226,6 +230,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Lead == 0 {
 		c.Lead = metadata.DoorSilence
+	}
+	if c.Life == 0 {
+		c.Life = metadata.IntentLife
 	}
 	if c.Tick == 0 {
 		c.Tick = time.Second

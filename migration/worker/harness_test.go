@@ -110,7 +110,7 @@ func (st *stage) start() {
 	s := st.cell.Store
 	cfg := Config{
 		Objects: st.cell.Objects, Uploads: st.cell.Objects, Names: s, Migrations: s, Steps: s, Doors: s, Intents: s, Outbox: s, Faults: s, Notes: s, Cell: s,
-		Dir: st.dir, Code: "test", Lead: time.Nanosecond, Tick: 50 * time.Millisecond, Copies: 8, Registerer: prometheus.NewPedanticRegistry(), Logger: slog.New(slog.NewTextHandler(st.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Dir: st.dir, Code: "test", Lead: time.Nanosecond, Tick: 50 * time.Millisecond, Life: 300 * time.Millisecond, Copies: 8, Registerer: prometheus.NewPedanticRegistry(), Logger: slog.New(slog.NewTextHandler(st.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Sleep: func(ctx context.Context, d time.Duration) error { return sleep(ctx, d/100) },
 	}
 	cfg.OpenSource = func(ctx context.Context, m metadata.Source, j Job) (Source, error) {
@@ -302,12 +302,12 @@ func (st *stage) same(o metadata.Object) {
 	switch {
 	case !bytes.Equal(got, want):
 		st.t.Errorf("%q: other bytes: %d here, %d there", o.Key, len(got), len(want))
-	case o.ETag != strings.Trim(aws.ToString(out.ETag), `"`):
+	case o.ETag != strings.Trim(aws.ToString(out.ETag), `"`) && o.Source.ETag != strings.Trim(aws.ToString(out.ETag), `"`):
 		st.t.Errorf("%q: ETag %s here, %s there", o.Key, o.ETag, *out.ETag)
-	case o.Modified.Unix() != out.LastModified.Unix():
+	case !o.Source.Modified.IsZero() && o.Source.Modified.Unix() != out.LastModified.Unix():
 		st.t.Errorf("%q: modified %v here, %v there", o.Key, o.Modified, out.LastModified)
 	case a.ContentType != aws.ToString(out.ContentType) || a.CacheControl != aws.ToString(out.CacheControl):
-		st.t.Errorf("%q: %+v here, %+v there", o.Key, a, out)
+		st.t.Errorf("%q: %+v here, %s, %s there", o.Key, a, aws.ToString(out.ContentType), aws.ToString(out.CacheControl))
 	case len(a.User) != len(out.Metadata):
 		st.t.Errorf("%q: metadata %v here, %v there", o.Key, a.User, out.Metadata)
 	}

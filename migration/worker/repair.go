@@ -191,26 +191,35 @@ func (f *fixer) fixSource(ctx context.Context, g *metadata.Granted, how metadata
 	if found {
 		expect.ETag = there.ETag
 	}
-	end := metadata.EndIntent{Bucket: f.place.Bucket, Key: key, Settlement: how}
-	if g.Newest.Marker {
-		if found {
-			if res := f.mirror.Delete(ctx, key, expect); res.Outcome != ledger.Done {
-				return f.undone(ctx, g, how, res)
-			}
-		}
-		return f.cfg.Intents.EndIntent(ctx, end)
-	}
-	res, err := f.put(ctx, &g.Newest, expect)
+	res, err := f.write(ctx, g, found, expect)
 	if err != nil {
 		return err
+	}
+	now, has := there, found
+	if res.Outcome != ledger.Refused { // what time and version it has, and what became of a write that nobody answered
+		if now, has, err = f.mirror.Head(ctx, key); err == nil && (has != found || now != there) {
+			res.Outcome = ledger.Done // nobody else writes the key while its intent is held
+		}
 	}
 	if res.Outcome != ledger.Done {
 		return f.undone(ctx, g, how, res)
 	}
-	if there, found, err = f.mirror.Head(ctx, key); err == nil && found && there.ETag == res.Facts.ETag {
-		end.FactsOf, end.Facts = g.Newest.Version, metadata.SourceFacts{ETag: there.ETag, Version: there.Version, Modified: there.Modified}
+	end := metadata.EndIntent{Bucket: f.place.Bucket, Key: key, Settlement: how}
+	if err == nil && has && !g.Newest.Marker {
+		end.FactsOf, end.Facts = g.Newest.Version, metadata.SourceFacts{ETag: now.ETag, Version: now.Version, Modified: now.Modified}
 	}
 	return f.cfg.Intents.EndIntent(ctx, end)
+}
+
+// write makes the source what the newest row is: absent, or that version.
+func (f *fixer) write(ctx context.Context, g *metadata.Granted, found bool, expect mirror.Expect) (mirror.Result, error) {
+	switch {
+	case !g.Newest.Marker:
+		return f.put(ctx, &g.Newest, expect)
+	case found:
+		return f.mirror.Delete(ctx, g.Entry.Key, expect), nil
+	}
+	return mirror.Result{Outcome: ledger.Done}, nil
 }
 
 // undone keeps the entry of a repair that did not come about. One whose end is not
@@ -218,7 +227,7 @@ func (f *fixer) fixSource(ctx context.Context, g *metadata.Granted, how metadata
 func (f *fixer) undone(ctx context.Context, g *metadata.Granted, how metadata.Settlement, res mirror.Result) error {
 	if res.Outcome == ledger.Unknown {
 		how.Clear, how.Miss, how.Reason = 0, g.Migration.State.Follows(), clip(res.Err.Error())
-		how.Until = f.cfg.Now().Add(metadata.IntentLife)
+		how.Until = f.cfg.Now().Add(f.cfg.Life)
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 		defer cancel()
 		if err := f.cfg.Intents.EndIntent(late, metadata.EndIntent{Bucket: f.place.Bucket, Key: g.Entry.Key, Settlement: how}); err != nil {
