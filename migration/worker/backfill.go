@@ -184,9 +184,7 @@ func (w *pass) copy(ctx context.Context, k walked) error {
 		w.inARow(false)
 	case ctx.Err() != nil:
 		return nil
-	case errors.As(err, &failed) && errors.Is(err, holdall.ErrExhausted):
-		return &spentError{err}
-	case errors.As(err, &failed):
+	case errors.As(err, &failed) && !spent(err):
 		if w.inARow(true) {
 			return fmt.Errorf("worker: %d objects in a row could not be read: %w", maxInARow, err)
 		}
@@ -210,10 +208,11 @@ func (w *pass) copy(ctx context.Context, k walked) error {
 	return nil
 }
 
-// spentError says that a job's money is used up.
-type spentError struct{ error }
-
-func (e *spentError) Unwrap() error { return e.error }
+// spent says whether a job's money is used up.
+func spent(err error) bool {
+	var failed *source.Failure
+	return errors.As(err, &failed) && errors.Is(err, holdall.ErrExhausted)
+}
 
 // maxReason bounds what is noted of a key, in bytes.
 const maxReason = 400

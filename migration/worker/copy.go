@@ -67,7 +67,7 @@ func (c *copier) one(ctx context.Context, key string) (out copied, err error) {
 	for try := 1; ; try++ {
 		out, err = c.attempt(ctx, key, &seen)
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil || ctx.Err() != nil || spent(err):
 			return out, err
 		case errors.Is(err, errAgain) || errors.Is(err, holdall.ErrCondition) || errors.Is(err, errWrong) || errors.Is(err, holdall.ErrUnavailable) || errors.Is(err, holdall.ErrExhausted):
 		case errors.Is(err, source.ErrDenied) || errors.Is(err, source.ErrArchived) || errors.Is(err, holdall.ErrInvalid) || errors.Is(err, holdall.ErrCorrupt):

@@ -61,6 +61,37 @@ func TestWorkersThatAreEndedGoOn(t *testing.T) {
 	}
 }
 
+// A job that an operator pauses rests over restarts; one whose money is used up
+// rests until there is more, and says so.
+func TestJobsRest(t *testing.T) {
+	st := newStage(t, nil)
+	st.fill(50)
+	if _, err := st.Begin(t.Context(), ns, st.bucket, Backfill, Limits{Money: 0.00002}); err != nil { // some listings, and a few reads
+		t.Fatal(err)
+	}
+	j := st.wait(Backfill)
+	if !j.Ended.IsZero() || !strings.Contains(j.Failure, "may be spent") || j.Counts.Copied >= 50 {
+		t.Errorf("out of money: %+v", j)
+	}
+	if _, err := st.Begin(t.Context(), ns, st.bucket, Backfill, Limits{Requests: "5"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Pause(t.Context(), ns, st.bucket, Backfill); err != nil {
+		t.Fatal(err)
+	}
+	st.restart()
+	if s := st.status(); s.Backfill.Wanted || s.Running[0] || !s.Backfill.Ended.IsZero() {
+		t.Errorf("paused: %+v", s.Backfill)
+	}
+	if _, err := st.Begin(t.Context(), ns, st.bucket, Backfill, Limits{Bandwidth: "nonsense"}); err == nil {
+		t.Error("limits that mean nothing are taken")
+	}
+	if j := st.run(Backfill); j.Ended.IsZero() || j.Failure != "" {
+		t.Errorf("at the end: %+v", j)
+	}
+	st.equal()
+}
+
 // A stretch of a walk that was noted and read back is the same, and notes that
 // leave a key out are not believed.
 func TestNotesOfAWalk(t *testing.T) {

@@ -393,8 +393,7 @@ func (r *Runner) failed(ctx context.Context, p place, name string, j *Job, err e
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteLimit)
 	defer cancel()
 	j.Failure = err.Error()
-	var spent *spentError
-	if errors.As(err, &spent) {
+	if spent(err) {
 		j.Wanted = false
 	}
 	return errors.Join(err, r.noteJob(late, name, j, metadata.WalkerNote{Bucket: p.Bucket, Number: p.Number}))
