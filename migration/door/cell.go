@@ -17,6 +17,9 @@ type Names interface {
 	// ReadSide says where a key of a bucket that is mirrored is read. It is a local
 	// read, to be done after a linearizable one.
 	ReadSide(m *metadata.Migration, key string) (metadata.Side, error)
+
+	// Entries are a local read, too: at most limit of them with keys above after.
+	Entries(bucket holdall.BucketID, after string, limit int) ([]metadata.Entry, error)
 }
 
 // Migrations is the table of migrations, and of the doors that take part in their

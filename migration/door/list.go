@@ -18,34 +18,39 @@ import (
 // cell's, to which flipped adds the source's keys of which the cell has no record.
 // A listing of versions is the cell's. Errors are those of object.Objects, and
 // ErrRefused.
-func (d *Door) List(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (metadata.ListPage, error) {
-	c, err := d.enter(ctx, ns, bucket)
-	if err != nil {
-		return metadata.ListPage{}, err
-	}
-	defer c.leave()
+func (d *Door) List(ctx context.Context, ns holdall.NamespaceID, bucket string, q metadata.ListQuery) (page metadata.ListPage, err error) {
 	if q.Limit == 0 {
 		q.Limit = holdall.MaxListPage
 	}
-	if c == nil || q.Versions {
-		return d.listCell(ctx, ns, bucket, q)
-	}
-	moving, err := c.moving()
+	err = d.reading(ctx, ns, bucket, func(c *call) error {
+		if c == nil || q.Versions {
+			page, err = d.listCell(ctx, ns, bucket, q)
+		} else {
+			page, err = c.list(ctx, &q)
+		}
+		return err
+	})
+	return page, err
+}
+
+// list returns a page as the states of the migration have it.
+func (c *call) list(ctx context.Context, q *metadata.ListQuery) (page metadata.ListPage, err error) {
+	// Before the page is read: what settles meanwhile is in it.
+	moving, err := c.moving(q, func(key string) bool { return !strings.HasPrefix(key, q.Prefix) && key > q.Prefix })
 	if err != nil {
 		return metadata.ListPage{}, err
 	}
-	var page metadata.ListPage
 	if c.m.State.CellDecides() {
-		page, err = d.listCell(ctx, ns, bucket, q)
+		page, err = c.d.listCell(ctx, c.m.Namespace, c.name, *q)
 	} else {
-		page, err = c.listSource(ctx, &q)
+		page, err = c.listSource(ctx, q)
 	}
 	if err == nil && c.m.State == metadata.StateFlipped {
-		page, err = c.merge(ctx, &q, page)
+		page, err = c.merge(ctx, q, page)
 	}
 	for _, key := range moving {
 		if err == nil {
-			err = c.correct(ctx, object.Place{Namespace: ns, Bucket: bucket, Key: key}, &q, &page)
+			err = c.correct(ctx, object.Place{Namespace: c.m.Namespace, Bucket: c.name, Key: key}, q, &page)
 		}
 	}
 	return page, err
@@ -59,23 +64,53 @@ func (d *Door) listCell(ctx context.Context, ns holdall.NamespaceID, bucket stri
 	return page, err
 }
 
-// moving returns the keys that are still read where they were before a step.
-func (c *call) moving() (keys []string, err error) {
-	after := ""
-	for {
+// moving returns the keys of a listing that are still read where they were before
+// a step: a write that began before it is under way, or was left behind.
+func (c *call) moving(q *metadata.ListQuery, last func(key string) bool) (keys []string, err error) {
+	from := max(q.After, before(q.Prefix))
+	for after, more := from, true; more; {
 		page, err := c.d.cfg.Intents.Intents(c.id, after, holdall.MaxListPage)
 		if err != nil {
 			return nil, err
 		}
+		more = len(page) == holdall.MaxListPage
 		for i := range page {
 			if after = page[i].Key; page[i].Straddles(&c.m) {
 				keys = append(keys, after)
 			}
 		}
-		if len(page) < holdall.MaxListPage {
-			return keys, nil
-		}
+		more = more && !last(after)
 	}
+	pages := 0
+	for after, more := from, c.m.State.CellDecides(); more; pages++ {
+		page, err := c.d.cfg.Names.Entries(c.id, after, holdall.MaxListPage)
+		if err != nil {
+			return nil, err
+		}
+		more = len(page) == holdall.MaxListPage
+		for i := range page {
+			if after = page[i].Key; page[i].Missed == metadata.SideCell {
+				keys = append(keys, after)
+			}
+		}
+		more = more && !last(after) && pages < maxOutboxPages
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
+
+// maxOutboxPages bounds what of the outbox a listing looks through, in pages of
+// 1,000 keys, for those that a door left behind which died in a flip: in cut-over
+// every write leaves an entry, and of these there are few, for a minute.
+const maxOutboxPages = 16
+
+// before is below every key that begins with a prefix, and above what is below all
+// of them but its own beginnings.
+func before(prefix string) string {
+	if prefix == "" {
+		return ""
+	}
+	return prefix[:len(prefix)-1]
 }
 
 // correct makes a page say of a key what a read of it says.

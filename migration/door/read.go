@@ -16,20 +16,41 @@ import (
 	"github.com/holdall/holdall/migration/source"
 )
 
+// readTries is how often a read begins anew because a step was taken under it.
+const readTries = 4
+
+// reading runs a read, which is given nil for a bucket that does not migrate. One
+// that was overtaken by a step begins anew: it may have seen what the side that
+// decides now does not have yet.
+func (d *Door) reading(ctx context.Context, ns holdall.NamespaceID, bucket string, read func(*call) error) error {
+	for range readTries {
+		c, err := d.enter(ctx, ns, bucket)
+		if err != nil {
+			return err
+		}
+		err = read(c)
+		overtaken := c != nil && c.pass.straddled()
+		c.leave()
+		if !overtaken {
+			return err
+		}
+	}
+	return fmt.Errorf("door: a read was overtaken by %d steps of the migration: %w", readTries, holdall.ErrUnavailable)
+}
+
 // Head returns the row of an object, as the side says that is read. A row of the
 // source has no Version; one that is asked for by its Version is the cell's. Errors
 // are those of object.Objects, and ErrRefused where the source does not let it.
-func (d *Door) Head(ctx context.Context, at object.Place, version holdall.Version) (metadata.Object, error) {
-	c, err := d.enter(ctx, at.Namespace, at.Bucket)
-	if err != nil {
-		return metadata.Object{}, err
-	}
-	defer c.leave()
-	if c == nil || version != 0 {
-		o, err := d.cfg.Objects.Head(ctx, at, version)
-		return shown(o), err
-	}
-	o, _, err := c.head(ctx, at)
+func (d *Door) Head(ctx context.Context, at object.Place, version holdall.Version) (o metadata.Object, err error) {
+	err = d.reading(ctx, at.Namespace, at.Bucket, func(c *call) error {
+		if c == nil || version != 0 {
+			o, err = d.cfg.Objects.Head(ctx, at, version)
+			o = shown(o)
+		} else {
+			o, _, err = c.head(ctx, at)
+		}
+		return err
+	})
 	return o, err
 }
 
@@ -70,19 +91,30 @@ func (c *call) side(key string) (metadata.Side, error) {
 // Open finds an object to read, as object.Objects does. Of a key that the source is
 // read for, it gives the version that it found, or an error. Errors are those of
 // Head; ErrRange.
-func (d *Door) Open(ctx context.Context, at object.Place, o object.GetOptions) (*object.Reader, error) {
-	c, err := d.enter(ctx, at.Namespace, at.Bucket)
-	if err != nil {
-		return nil, err
-	}
-	defer c.leave()
-	if c == nil || o.Version != 0 {
-		r, err := d.cfg.Objects.Open(ctx, at, o)
-		if err == nil {
-			r.Object = shown(r.Object)
+func (d *Door) Open(ctx context.Context, at object.Place, o object.GetOptions) (r *object.Reader, err error) {
+	err = d.reading(ctx, at.Namespace, at.Bucket, func(c *call) error {
+		if r != nil { // of a read that was overtaken
+			r.Close()
+			r = nil
 		}
-		return r, err
+		if c == nil || o.Version != 0 {
+			if r, err = d.cfg.Objects.Open(ctx, at, o); err == nil {
+				r.Object = shown(r.Object)
+			}
+			return err
+		}
+		r, err = c.open(ctx, at, o)
+		return err
+	})
+	if err != nil && r != nil {
+		r.Close()
+		r = nil
 	}
+	return r, err
+}
+
+// open finds an object and the version that is read.
+func (c *call) open(ctx context.Context, at object.Place, o object.GetOptions) (*object.Reader, error) {
 	began := time.Now()
 	for range openTries {
 		row, side, err := c.head(ctx, at)

@@ -48,11 +48,20 @@ func (r *rig) repair(ctx context.Context, d *Door, key string) error {
 			end.Clear = 0
 		}
 	}
-	for {
+	for tries := 0; ; {
 		e := r.cell.Store.EndIntent(ctx, end)
 		if errors.Is(e, holdall.ErrStale) && (end.Clear != 0 || end.Miss != 0) {
-			end.Clear, end.Miss, end.Until = 0, 0, time.Time{} // the state has changed: leave it to the next
-			continue
+			m, _, again := r.cell.Store.Migration(r.bucket)
+			if again != nil {
+				return again
+			}
+			end.Clear, end.Number = 0, m.Number // a step was taken: leave the rest to the next
+			if end.Miss != metadata.SideNone {
+				end.Miss = m.State.Follows() // but a lost request may land, whatever the state
+			}
+			if tries++; tries < 10 {
+				continue
+			}
 		}
 		return errors.Join(err, e)
 	}
