@@ -53,11 +53,10 @@ func TestVersionsAndUploadsAreAssessed(t *testing.T) {
 	}
 	for _, versions := range []bool{true, false} {
 		s := assessed(t, server, *bucket, versions)
-		old, markers := Amount{4, 100 + 101 + 100 + 101}, int64(1)
+		var old Amount
+		var markers int64
 		if versions {
-			old = Amount{5, 100 + 101 + 100 + 101 + 102}
-		} else {
-			old, markers = Amount{}, 0
+			old, markers = Amount{5, 100 + 101 + 100 + 101 + 102}, 1
 		}
 		if s.Current != (Amount{1, 102}) || s.Old != old || s.Markers != markers || s.Uploads != (Amount{1, 777}) || !strings.HasPrefix(s.Versioning, "Enabled") {
 			t.Errorf("versions asked for: %v: current %+v, old %+v, %d markers, uploads %+v, versioning %q", versions, s.Current, s.Old, s.Markers, s.Uploads, s.Versioning)

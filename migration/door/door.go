@@ -142,10 +142,3 @@ func pause(ctx context.Context, wait time.Duration) error {
 		return fmt.Errorf("door: %w: %w", context.Cause(ctx), holdall.ErrUnavailable)
 	}
 }
-
-// invariant panics when the program is wrong, not its input.
-func invariant(ok bool, what string) {
-	if !ok {
-		panic("door: broken: " + what)
-	}
-}

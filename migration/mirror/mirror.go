@@ -139,7 +139,7 @@ func (m *Mirror) result(op, key string, err error) Result {
 		text, kind, r.Outcome = "no usable credentials", source.ErrDenied, ledger.Refused
 	case errors.As(err, &api) && status != 0:
 		text = fmt.Sprintf("%s (%d): %s", api.ErrorCode(), status, m.scrub(api.ErrorMessage()))
-		kind, r.Outcome = sorted(api.ErrorCode(), status)
+		r.Outcome, kind = sorted(api.ErrorCode(), status)
 	case errors.As(err, &dial) && dial.Op == "dial":
 		text, r.Outcome = "cannot be reached: "+dial.Err.Error(), ledger.Refused
 	}
@@ -149,24 +149,24 @@ func (m *Mirror) result(op, key string, err error) Result {
 
 // sorted says of an answer what kind of error it is, and whether the write surely
 // was not done.
-func sorted(code string, status int) (error, ledger.Outcome) {
+func sorted(code string, status int) (ledger.Outcome, error) {
 	switch {
 	case code == "SlowDown" || code == "TooManyRequests" || code == "RequestLimitExceeded" || status == http.StatusTooManyRequests:
-		return holdall.ErrUnavailable, ledger.Refused
+		return ledger.Refused, holdall.ErrUnavailable
 	case code == "RequestTimeout":
-		return holdall.ErrUnavailable, ledger.Unknown
+		return ledger.Unknown, holdall.ErrUnavailable
 	case status == http.StatusPreconditionFailed || status == http.StatusConflict:
-		return holdall.ErrCondition, ledger.Refused
+		return ledger.Refused, holdall.ErrCondition
 	case status == http.StatusNotFound:
-		return holdall.ErrNotFound, ledger.Refused
+		return ledger.Refused, holdall.ErrNotFound
 	case status == http.StatusForbidden || status == http.StatusUnauthorized:
-		return source.ErrDenied, ledger.Refused
+		return ledger.Refused, source.ErrDenied
 	case status >= http.StatusInternalServerError:
-		return holdall.ErrUnavailable, ledger.Unknown
+		return ledger.Unknown, holdall.ErrUnavailable
 	case status >= http.StatusBadRequest:
-		return holdall.ErrInvalid, ledger.Refused
+		return ledger.Refused, holdall.ErrInvalid
 	}
-	return holdall.ErrUnavailable, ledger.Unknown
+	return ledger.Unknown, holdall.ErrUnavailable
 }
 
 // scrub takes the credentials out of a text that the server wrote.
