@@ -169,7 +169,10 @@ func differences(row *metadata.Object, info *source.Info, tags []source.Tag) (st
 		}
 	}
 	field("size", row.Size == info.Size)
-	field("ETag", row.ETag == info.ETag || row.Source.ETag == info.ETag)
+	// Where the cell decides it makes ETags of its own, and may not know yet which
+	// one the source has made of the same bytes.
+	unknown := row.Source.ETag == "" && row.Origin == metadata.OriginClient
+	field("ETag", row.ETag == info.ETag || row.Source.ETag == info.ETag || unknown)
 	field("Last-Modified", row.Source.Modified.IsZero() || sameSecond(row.Source.Modified, info.Modified))
 	field("version id", row.Source.Version == info.Version || row.Source.Version == "")
 	field("Content-Type", a.ContentType == k.attributes.ContentType || a.ContentType == "")

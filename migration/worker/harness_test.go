@@ -110,7 +110,7 @@ func (st *stage) start() {
 	s := st.cell.Store
 	cfg := Config{
 		Objects: st.cell.Objects, Uploads: st.cell.Objects, Names: s, Migrations: s, Steps: s, Doors: s, Intents: s, Outbox: s, Faults: s, Notes: s, Cell: s,
-		Dir: st.dir, Code: "test", Lead: time.Nanosecond, Tick: 50 * time.Millisecond, Life: 300 * time.Millisecond, Copies: 8, Registerer: prometheus.NewPedanticRegistry(), Logger: slog.New(slog.NewTextHandler(st.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Dir: st.dir, Code: "test", Now: st.cell.Now, Lead: time.Nanosecond, Tick: 50 * time.Millisecond, Life: 300 * time.Millisecond, Copies: 8, Registerer: prometheus.NewPedanticRegistry(), Logger: slog.New(slog.NewTextHandler(st.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Sleep: func(ctx context.Context, d time.Duration) error { return sleep(ctx, d/100) },
 	}
 	cfg.OpenSource = func(ctx context.Context, m metadata.Source, j Job) (Source, error) {

@@ -205,7 +205,10 @@ func (f *fixer) fixSource(ctx context.Context, g *metadata.Granted, how metadata
 		return f.undone(ctx, g, how, res)
 	}
 	end := metadata.EndIntent{Bucket: f.place.Bucket, Key: key, Settlement: how}
-	if err == nil && has && !g.Newest.Marker {
+	if err != nil { // the write itself said all but the time
+		now, has = res.Facts, res.Facts.ETag != ""
+	}
+	if has && !g.Newest.Marker {
 		end.FactsOf, end.Facts = g.Newest.Version, metadata.SourceFacts{ETag: now.ETag, Version: now.Version, Modified: now.Modified}
 	}
 	return f.cfg.Intents.EndIntent(ctx, end)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/holdall/holdall"
 	"github.com/holdall/holdall/internal/manifest"
 	"github.com/holdall/holdall/internal/object"
 	"github.com/holdall/holdall/metadata"
@@ -153,6 +154,34 @@ func TestSourceIsKeptCurrent(t *testing.T) {
 		t.Errorf("after repair: %+v", j)
 	}
 	st.until("the way back", func() bool { return st.state() == metadata.StateMirror }, metadata.StateMirror)
+}
+
+// What a door that died left half done is found, waited for, and repaired.
+func TestWritesOfADoorThatDiedAreRepaired(t *testing.T) {
+	st := newStage(t, nil)
+	s, dead := st.cell.Store, metadata.DoorID{0xdd}
+	if _, err := s.SeeDoor(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"written to the source", "written nowhere"} {
+		r := metadata.IntentRequest{Bucket: st.id, Key: key, Op: holdall.PutID([]byte(key + "################")[:16]), Door: dead, Kind: metadata.IntentPut}
+		r.Op[0] = byte(len(key))
+		if _, err := s.TakeIntent(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.put("written to the source", []byte("and not to the cell"), nil)
+	st.cell.Advance(metadata.DoorSilence + time.Second)
+	st.until("the intents lapse", func() bool { s := st.status(); return s.Intents == 0 && s.Entries == 2 })
+	if got := st.read("written to the source"); got != "" {
+		t.Errorf("repaired while the door's request may still land: %q", got)
+	}
+	st.cell.Advance(metadata.IntentLife + time.Second)
+	st.until("repair", func() bool { return st.status().Entries == 0 })
+	if got := st.read("written to the source"); got != "and not to the cell" {
+		t.Errorf("after repair: %q", got)
+	}
+	st.equal()
 }
 
 // missing is a settlement that notes that the source missed a write.
