@@ -23,7 +23,8 @@ What an acknowledgement means. A put is answered OK when the server has hashed
 the bytes itself, every shard is durable (synced) on its own disk, and the commit
 is durable in metadata. There are no short acknowledgements and no flag that
 weakens this. Its one limit: if all metadata is lost and rebuilt from the disks,
-an undelete or a dedup claim of the last minute may come back as trash, listed.
+what left no bytes there in the last minute may be undone: a delete, an undelete, a
+dedup claim, new tags, a part of an upload. What is not for certain is listed.
 
 With --s3 ADDR it also speaks S3: path-style addresses, region us-east-1, and
 access keys from "holdall namespace credential create". Each belongs to one

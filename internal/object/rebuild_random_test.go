@@ -98,11 +98,11 @@ func (c *chance) upload(how int) {
 // TestARebuildAtAnyTime rebuilds a cell with a random history: what the journal has is
 // there again as it was, and whatever it lacks, no block is lost.
 func TestARebuildAtAnyTime(t *testing.T) {
-	for range 4 {
+	for range 2 {
 		r := newRig(t, sim.Config{}, nil)
 		r.Cut(50, 100, 4)
 		c := &chance{rig: r, parts: map[holdall.PutID]map[int]metadata.Part{}}
-		for range 120 {
+		for range 100 {
 			c.step()
 			if r.rnd.IntN(30) == 0 {
 				r.keeps(r.rebuild(r.cell.Server), r.dump())
