@@ -391,3 +391,19 @@ func TestARebuildOfAHistoryThatTheJournalLacksKeepsItsBlocks(t *testing.T) {
 		t.Errorf("report %+v", got.report)
 	}
 }
+
+// The bytes of an object may look like a root. They are none.
+func TestARebuildTakesNoBytesOfAnObjectForARoot(t *testing.T) {
+	r := newRig(t, sim.Config{}, nil)
+	r.Cut(50, 4096, 4)
+	r.flush()
+	b, err := r.cell.Store.Bucket(t.Context(), ns, bucket)
+	r.must(err)
+	forged, err := (&manifest.Root{Namespace: ns, Bucket: b.ID, BucketName: bucket, Key: "forged", Put: holdall.PutID{1}, Size: 5, Modified: r.cell.Now(), Inline: []byte("bytes")}).Encode()
+	r.must(err)
+	r.put("carrier", forged)
+	got := r.rebuild(r.cell.Server)
+	if got.report.LateObjects != 1 || len(got.tables.lines["objects"]) != 1 {
+		t.Errorf("report %+v, objects %v, want one", got.report, got.tables.lines["objects"])
+	}
+}
