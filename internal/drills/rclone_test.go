@@ -37,7 +37,7 @@ func TestRcloneThereAndBack(t *testing.T) {
 	c.json(&key, "namespace", "credential", "create")
 	rclone := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command(filepath.Join(bin, "rclone"), append(args, "--config", "/dev/null", "--no-unicode-normalization", "--s3-upload-cutoff", "8M", "--s3-chunk-size", "5M")...)
+		cmd := exec.Command(filepath.Join(bin, "rclone"), append(args, "--config", filepath.Join(bin, "none.conf"), "--no-unicode-normalization", "--s3-upload-cutoff", "8M", "--s3-chunk-size", "5M")...)
 		cmd.Env = append(os.Environ(), "RCLONE_CONFIG_CELL_TYPE=s3", "RCLONE_CONFIG_CELL_PROVIDER=Other", "RCLONE_CONFIG_CELL_ENDPOINT=http://"+s3,
 			"RCLONE_CONFIG_CELL_ACCESS_KEY_ID="+key.AccessKey, "RCLONE_CONFIG_CELL_SECRET_ACCESS_KEY="+key.Secret, "RCLONE_CONFIG_CELL_REGION=us-east-1")
 		if out, err := cmd.CombinedOutput(); err != nil {
