@@ -160,7 +160,8 @@ func (g *group) cutOff(i int) {
 }
 
 // TestLeaderThatIsCutOffAnswersNothingLinearizable reads before the leader can
-// have noticed that it is alone.
+// have noticed that it is alone, but after the answers have come that were on
+// their way to it: Raft takes those for a confirmation too.
 func TestLeaderThatIsCutOffAnswersNothingLinearizable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 3)
@@ -168,6 +169,7 @@ func TestLeaderThatIsCutOffAnswersNothingLinearizable(t *testing.T) {
 		_, lead := g.newCell()
 		s := g.stores[lead]
 		g.cutOff(lead)
+		synctest.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		if err := s.Linearize(ctx); !errors.Is(err, holdall.ErrUnavailable) {
