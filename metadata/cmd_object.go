@@ -50,6 +50,8 @@ func (c *Condition) holds(newest *Object) error {
 		return bad("the ETag is %q, not %q", newest.ETag, c.ETag)
 	case c.Version != 0 && (newest == nil || newest.Version != c.Version):
 		return bad("version %d is not the key's newest", c.Version)
+	case c.Backfill && c.Absent && newest != nil:
+		return bad("the key was deleted since")
 	case c.Backfill && newest != nil && newest.Origin != OriginBackfill:
 		return bad("the key was written by a client")
 	}

@@ -90,7 +90,8 @@ type Condition struct {
 	Version holdall.Version // the newest row of the key, marker or not, is this one; 0 = any
 
 	// Backfill is what a migration's copy needs: the key has neither a version
-	// nor a delete marker, or its newest row was written by a backfill.
+	// nor a delete marker, or its newest row was written by a backfill; with Absent
+	// only the former.
 	Backfill bool
 }
 

@@ -202,13 +202,12 @@ func (u *Upkeep) Round(ctx context.Context) error {
 		return u.volumesRound(ctx, true)
 	}
 	purged, err := u.purge(ctx)
-	if err != nil {
-		return err
-	}
 	if purged > 0 {
 		u.nextScan = time.Time{}
 	}
-	return u.volumesRound(ctx, false)
+	// Whatever a purge could not do, volumes are freed: where it lacks room in the
+	// journal, that is what makes room.
+	return errors.Join(err, u.volumesRound(ctx, false))
 }
 
 // scanShare bounds the share of its time that upkeep spends on reading the

@@ -123,10 +123,11 @@ func (f *fixer) later(ctx context.Context, e metadata.Entry, why error) error {
 	return f.cfg.Outbox.TouchEntry(ctx, e, f.cfg.Now().Add(delay), clip(why.Error()))
 }
 
-// fix repairs a key whose intent is held.
+// fix repairs a key whose intent is held. The entry says which side missed it:
+// after a flip that may be the cell, which decides now.
 func (f *fixer) fix(ctx context.Context, g *metadata.Granted, op holdall.PutID) error {
 	how := metadata.Settlement{Op: op, Number: g.Migration.Number, Clear: g.Entry.Seq, End: true}
-	if g.Migration.State.CellDecides() {
+	if g.Entry.Missed == metadata.SideSource {
 		return f.fixSource(ctx, g, how)
 	}
 	return f.fixCell(ctx, g, how)
